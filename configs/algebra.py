@@ -1,0 +1,84 @@
+"""Batch algebra: how the global batches of a config are cut over ranks, micro-batches and accumulation.
+
+sft.batch_size     = learner_ranks x micro_batch x accumulation
+ppo.batch_size     = prompts x samples_per_prompt = minibatches x learner_ranks x rows of a rank
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from sandwiching.configs.schema import Config
+
+
+def batch_algebra(config: Config) -> list[str]:
+    """The batches of every stage, a line each, as equations with the numbers put in."""
+    resources, reward, ppo = config.resources, config.reward_model, config.ppo
+    ranks = resources.learner_ranks
+    lines = []
+    if config.sft is not None:
+        size = config.sft.batch_size
+        lines.append(
+            f"sft: {size} demonstrations a step = {_cut(size, min(resources.micro_batch, size // ranks), ranks)}"
+        )
+    if reward.kind != "probe":
+        lines.append(
+            f"reward_model: at most {reward.batch_texts} unique texts a step, each forwarded once, over {ranks} ranks; "
+            f"{reward.members} members"
+        )
+    if ppo is not None:
+        size, samples, minibatches = ppo.batch_size, ppo.samples_per_prompt, ppo.minibatches
+        minibatch = size // minibatches
+        rows = largest_divisor(minibatch // ranks, resources.micro_batch)
+        updates = ppo.steps * ppo.epochs * minibatches
+        lines += [
+            f"ppo: {size} responses a step = {size // samples} prompts x {samples} samples",
+            f"ppo: {size} responses = {minibatches} minibatches x {minibatch}",
+            f"ppo: a minibatch of {minibatch} = {_cut(minibatch, rows, ranks)}",
+            f"ppo: {ppo.steps} steps x {size} responses = {ppo.steps * size} episodes",
+            f"ppo: {ppo.steps} steps x {ppo.epochs} epochs x {minibatches} minibatches = {updates} optimiser steps",
+        ]
+    return lines
+
+
+def divisibility_problems(config: Config) -> Iterator[str]:
+    """What does not divide, with the nearest values that would."""
+    ranks, micro = config.resources.learner_ranks, config.resources.micro_batch
+    if config.sft is not None:
+        size = config.sft.batch_size
+        unit = ranks * min(micro, max(1, size // ranks))
+        if size % unit:
+            yield (
+                f"sft.batch_size={size} must be a multiple of resources.learner_ranks={ranks} times "
+                f"resources.micro_batch={micro}; {_nearest(size, unit)} would do"
+            )
+    ppo = config.ppo
+    if ppo is None:
+        return
+    size, samples, minibatches = ppo.batch_size, ppo.samples_per_prompt, ppo.minibatches
+    whole = math.lcm(samples, minibatches * ranks)
+    if size % samples:
+        yield (
+            f"ppo.batch_size={size} must be a multiple of ppo.samples_per_prompt={samples}; "
+            f"{_nearest(size, whole)} would do"
+        )
+    if size % (minibatches * ranks):
+        yield (
+            f"ppo.batch_size={size} must be a multiple of ppo.minibatches={minibatches} times "
+            f"resources.learner_ranks={ranks}; {_nearest(size, whole)} would do"
+        )
+
+
+def largest_divisor(number: int, limit: int) -> int:
+    """The largest divisor of `number` that is at most `limit`."""
+    return next(size for size in range(min(number, limit), 0, -1) if number % size == 0)
+
+
+def _cut(size: int, rows: int, ranks: int) -> str:
+    return f"{ranks} ranks x {rows} micro_batch x {size // ranks // rows} accumulation"
+
+
+def _nearest(value: int, unit: int) -> str:
+    below = value // unit * unit
+    return f"{below} or {below + unit}" if below else str(unit)

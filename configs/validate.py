@@ -1,0 +1,165 @@
+"""Settings that are wrong by themselves, or do not fit together: each message names them and a value that would do."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from sandwiching.configs.algebra import divisibility_problems
+from sandwiching.configs.ranges import CHOICES, RANGES
+from sandwiching.configs.schema import CapitalsTask, Config, JudgementsTask
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def problems(config: Config) -> list[str]:
+    """All that is wrong with a config, a line each. Relations between settings only when each is in its range."""
+    single = [*_out_of_range(config, ""), *_names(config)]
+    if single:
+        return single
+    checks = (divisibility_problems, _lengths, _arms, _data, _reward_model, _ppo, _panels, _devices)
+    return [problem for check in checks for problem in check(config)]
+
+
+def _out_of_range(block: Any, prefix: str) -> Iterator[str]:
+    for name, value in vars(block).items():
+        key = f"{type(block).__name__}.{name}"
+        place = f"{prefix}{name}"
+        if dataclasses.is_dataclass(value):
+            yield from _out_of_range(value, f"{place}.")
+        elif key == "Config.arms":
+            for arm, settings in value.items():
+                yield from _out_of_range(settings, f"arms.{arm}.")
+        elif key in CHOICES and value is not None and value not in CHOICES[key]:
+            yield f"{place}: {value!r} is unknown; use one of {', '.join(CHOICES[key])}"
+        elif key in RANGES and value is not None and value not in RANGES[key]:
+            yield f"{place}: is {value}; it must be {RANGES[key]}"
+
+
+def _names(config: Config) -> Iterator[str]:
+    """Names that become parts of file names, and seeds."""
+    for place, name in (("name", config.name), *((f"arms.{arm}", arm) for arm in config.arms)):
+        if not _NAME.fullmatch(name):
+            yield f"{place}: {name!r} becomes a file name; use letters, digits, '.', '_' and '-' only"
+    if not config.arms:
+        yield "arms: is empty; give at least one, as in `weak: {tier: weak}`"
+    if not config.seeds or len(set(config.seeds)) < len(config.seeds) or min(config.seeds) < 0:
+        yield f"seeds: is {config.seeds}; give different whole numbers from 0, as in [0, 1, 2]"
+
+
+def _lengths(config: Config) -> Iterator[str]:
+    samplings = {"pairs": config.pairs.sampling, "check": config.check.sampling}
+    if config.ppo is not None:
+        samplings["ppo"] = config.ppo.sampling
+    if config.task.name == "judgements":
+        del samplings["pairs"]
+    for block, sampling in samplings.items():
+        if sampling.max_new_tokens >= config.model.max_length:
+            yield (
+                f"{block}.sampling.max_new_tokens={sampling.max_new_tokens} leaves no room for a prompt in "
+                f"model.max_length={config.model.max_length}; raise model.max_length to "
+                f"{2 * sampling.max_new_tokens}, say"
+            )
+
+
+def _arms(config: Config) -> Iterator[str]:
+    ceiling = config.check.ceiling
+    experts = [name for name, arm in config.arms.items() if arm.tier == "expert"]
+    if ceiling in config.arms and ceiling not in experts:
+        yield f"check.ceiling={ceiling} is an arm of tier weak; the ceiling learns from experts: set its tier to expert"
+    if ceiling not in config.arms and experts:
+        yield f"check.ceiling={ceiling} is no arm, though there are arms of tier expert; use check.ceiling={experts[0]}"
+
+
+def _data(config: Config) -> Iterator[str]:
+    splits, data = config.data.splits, config.data
+    if splits.dev_groups is None and splits.final_groups is None and splits.dev + splits.final >= 1:
+        yield (
+            f"data.splits.dev={splits.dev:g} and data.splits.final={splits.final:g} leave nothing to train on; "
+            f"their sum must be below 1, as in dev=0.15 and final=0.35"
+        )
+    twice = sorted(set(splits.dev_groups or ()) & set(splits.final_groups or ()))
+    if twice:
+        yield f"data.splits.dev_groups and data.splits.final_groups share {', '.join(twice)}; keep each in one of them"
+    if isinstance(config.task, JudgementsTask):
+        if data.judgements is None:
+            yield "data.judgements: task judgements needs a file; add data.judgements=FILE.jsonl"
+        if config.sft is not None:
+            yield "sft: task judgements has no demonstrations to learn from; set sft=null"
+    elif data.judgements is not None:
+        yield (
+            f"data.judgements={data.judgements}: task {config.task.name} makes its own judgements; "
+            f"set data.judgements=null, or task.name=judgements"
+        )
+
+
+def _reward_model(config: Config) -> Iterator[str]:
+    if config.reward_model.kind == "lora" and config.model.lora is None:
+        yield (
+            "reward_model.kind=lora needs model.lora, which is null; "
+            "set model.lora.rank=16, or reward_model.kind=full (or probe)"
+        )
+
+
+def _ppo(config: Config) -> Iterator[str]:
+    ppo = config.ppo
+    if ppo is None:
+        return
+    if ppo.advantage != "gae" and ppo.samples_per_prompt < 2:
+        yield (
+            f"ppo.advantage={ppo.advantage} compares responses to one prompt, but ppo.samples_per_prompt="
+            f"{ppo.samples_per_prompt}; set ppo.samples_per_prompt=2 or more, or ppo.advantage=gae"
+        )
+    if ppo.value_warmup_steps >= ppo.steps:
+        yield (
+            f"ppo.value_warmup_steps={ppo.value_warmup_steps} of ppo.steps={ppo.steps} leave no step that trains "
+            f"the policy; set ppo.value_warmup_steps to at most {ppo.steps - 1}"
+        )
+    if ppo.value_warmup_steps and ppo.advantage != "gae":
+        yield (
+            f"ppo.value_warmup_steps={ppo.value_warmup_steps}: ppo.advantage={ppo.advantage} has no value model; "
+            f"set ppo.value_warmup_steps=0"
+        )
+
+
+def _panels(config: Config) -> Iterator[str]:
+    task = config.task
+    if not isinstance(task, CapitalsTask):
+        return
+    asked = (
+        ("judgements.raters_per_pair", config.judgements.raters_per_pair, "task.raters", task.raters),
+        ("check.raters_per_response", config.check.raters_per_response, "task.check_raters", task.check_raters),
+    )
+    for name, wanted, panel, size in asked:
+        if wanted > size:
+            yield f"{name}={wanted} is more than {panel}={size}; set {name} to at most {size}"
+
+
+def _devices(config: Config) -> Iterator[str]:
+    resources = config.resources
+    if resources.offload and not resources.gpus:
+        yield "resources.offload=true moves optimiser state off the GPUs, but resources.gpus=0; set one of them"
+    if resources.offload and not resources.zero_stage:
+        yield "resources.offload=true needs resources.zero_stage of at least 1, which is 0; set resources.zero_stage=1"
+    if not resources.gpus:
+        return
+    if resources.gpus % resources.nodes:
+        yield (
+            f"resources.gpus={resources.gpus} (of the whole run) must be a multiple of resources.nodes="
+            f"{resources.nodes}; {resources.nodes * max(1, resources.gpus // resources.nodes)} would do"
+        )
+    ranks = resources.learner_ranks
+    if ranks * resources.parallel_members > resources.gpus:
+        yield (
+            f"resources.learner_ranks={ranks} x resources.parallel_members={resources.parallel_members} are more than "
+            f"resources.gpus={resources.gpus}, and each rank needs a GPU; set resources.learner_ranks="
+            f"{max(1, resources.gpus // resources.parallel_members)}"
+        )
+    apart = ranks + resources.rollout_engines + 1
+    if not resources.colocate and apart > resources.gpus:
+        yield (
+            f"resources.colocate=false needs {apart} GPUs (learner_ranks={ranks} + rollout_engines="
+            f"{resources.rollout_engines} + 1 scorer), but resources.gpus={resources.gpus}; set resources.gpus={apart}"
+        )

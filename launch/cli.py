@@ -1,0 +1,121 @@
+"""The command `sandwich`. Nothing here imports torch: `--help` and `plan` answer at once, on a login node too.
+
+sandwich plan capitals ppo.steps=20
+sandwich run capitals
+sandwich status capitals
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from sandwiching.configs.load import load
+from sandwiching.launch.failures import ExitCode
+from sandwiching.training.artifacts import Store
+
+PIPED_WIDTH = 140
+"""Columns where the output is no terminal."""
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="RLHF from weak raters, checked by experts: SFT, reward model and PPO as one resumable pipeline.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong input or config, 3 stopped by a gate, 75 saved, run me again.",
+)
+
+ConfigPath = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped config (capitals, tiny, ...).")]
+Overrides = Annotated[list[str] | None, typer.Argument(help="Settings as key=value, e.g. ppo.steps=20.")]
+RunDir = Annotated[Path | None, typer.Option(help="The run's folder. [default: runs/<name>]", show_default=False)]
+StorePath = Annotated[Path, typer.Option(help="Folder of artifacts, shared by runs.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+
+
+@app.command("plan")
+def plan_command(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    run_dir: RunDir = None,
+    store: StorePath = Path("runs/store"),
+    as_json: AsJson = False,
+) -> None:
+    """Show what a run would do, without loading a model: stages, batches, placement, memory and disk."""
+    from sandwiching.launch.graph import build_graph
+    from sandwiching.launch.plan import make_plan
+    from sandwiching.launch.plan_view import show
+
+    settings = load(config, overrides or ())
+    graph = build_graph(settings, cheap=True)
+    plan = make_plan(settings, graph, Store(store), run_dir or Path("runs") / settings.name)
+    if as_json:
+        typer.echo(json.dumps(plan.as_json(), indent=1))
+    else:
+        show(plan, settings, _console())
+
+
+@app.command("run")
+def run_command(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    run_dir: RunDir = None,
+    store: StorePath = Path("runs/store"),
+    as_json: AsJson = False,
+    ray: Annotated[bool, typer.Option("--ray/--no-ray", help="On Ray, or all in this process.")] = True,
+    only: Annotated[str | None, typer.Option(metavar="STAGE", help="Only this stage and what it needs.")] = None,
+) -> None:
+    """Run every stage that is missing; finished ones are skipped, unfinished ones resumed."""
+    from sandwiching.launch.attempts import Attempt
+    from sandwiching.launch.stages import STAGES
+    from sandwiching.launch.status import read_status
+
+    settings = load(config, overrides or ())
+    if only is not None and only not in STAGES:
+        raise ValueError(f"--only: {only!r} is no stage; use one of {', '.join(STAGES)}")
+    folder = run_dir or Path("runs") / settings.name
+    with Attempt(folder) as attempt:
+        from sandwiching.launch.session import run_session
+
+        run_session(settings, Store(store), folder, ray=ray, only=only, console=attempt.console)
+    if as_json:
+        typer.echo(json.dumps(read_status(folder).as_json(), indent=1))
+
+
+@app.command("status")
+def status_command(
+    run: Annotated[str, typer.Argument(help="A run's folder or name, or its config.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show how far a run is, from its files: stages, speed, last metrics, last error."""
+    from sandwiching.launch.status import read_status, show
+
+    status = read_status(find_run(run))
+    if as_json:
+        typer.echo(json.dumps(status.as_json(), indent=1))
+    else:
+        show(status, _console())
+
+
+def find_run(run: str) -> Path:
+    """The folder of a run given by folder, by name, or by config."""
+    for folder in (Path(run), Path("runs") / run):
+        if folder.is_dir():
+            return folder
+    return Path("runs") / load(run).name
+
+
+def _console() -> Console:
+    return Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
+
+
+def main() -> None:
+    """Entry point. Wrong input ends with one message and exit code 2."""
+    try:
+        typer.main.get_command(app)()
+    except (ValueError, OSError) as error:
+        Console(stderr=True).print(f"{error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(ExitCode.WRONG_INPUT)

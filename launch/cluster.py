@@ -1,0 +1,79 @@
+"""Starting or joining a Ray cluster, and whether the run fits on it, said before any model is loaded."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+
+from sandwiching.configs.schema import ResourcesConfig
+from sandwiching.launch.local import usable_cpus
+
+OBJECT_STORE_BYTES = 512 * 2**20
+
+
+class DoesNotFit(ValueError):
+    """More CPUs or GPUs are asked for than there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Devices that one learner rank and the roles colocated with it share."""
+
+    cpus: float
+    gpus: float
+
+    def as_resources(self, share: float = 1.0) -> dict[str, float]:
+        """For Ray: this share of the bundle."""
+        resources = {"CPU": self.cpus * share}
+        return {**resources, "GPU": self.gpus * share} if self.gpus else resources
+
+
+def bundles(resources: ResourcesConfig) -> list[Bundle]:
+    """One bundle a learner rank or engine when colocated; else learner ranks, engines and one scorer side by side."""
+    slots = max(resources.learner_ranks, resources.rollout_engines)
+    if not resources.colocate:
+        slots = resources.learner_ranks + resources.rollout_engines + 1
+    cpus = usable_cpus(resources) * resources.nodes / slots
+    return [Bundle(cpus, resources.gpus / slots)] * slots
+
+
+def check_fits(resources: ResourcesConfig, available: dict[str, float]) -> None:
+    """Raise DoesNotFit when the cluster lacks what the bundles need."""
+    wanted = {"GPU": float(resources.gpus), "CPU": sum(bundle.cpus for bundle in bundles(resources))}
+    for name, amount in wanted.items():
+        has = available.get(name, 0.0)
+        if amount > has + 1e-6:
+            raise DoesNotFit(
+                f"the run needs {amount:g} {name}s, the cluster has {has:g}: lower resources.{name.lower()}s or add nodes"
+            )
+
+
+def check_local_devices(resources: ResourcesConfig) -> None:
+    """Raise DoesNotFit when a run on this machine alone asks for GPUs that it lacks."""
+    import torch
+
+    check_fits(resources, {"GPU": float(torch.cuda.device_count()), "CPU": float("inf")})
+
+
+def start_ray(resources: ResourcesConfig) -> None:
+    """Join the cluster at RAY_ADDRESS, or start one on this machine; token authentication is always on."""
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    if "RAY_AUTH_TOKEN" not in os.environ and "RAY_ADDRESS" not in os.environ:
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(16)
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+    import ray
+
+    common = {"log_to_driver": False, "logging_level": "ERROR"}
+    if "RAY_ADDRESS" in os.environ:
+        ray.init(address=os.environ["RAY_ADDRESS"], **common)
+    else:
+        ray.init(
+            address="local",
+            num_cpus=usable_cpus(resources),
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            **common,
+        )
+    check_fits(resources, ray.cluster_resources())

@@ -1,0 +1,85 @@
+"""What went wrong, in one line that says what to do, and the exit code for it."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from enum import IntEnum
+
+AGAIN = "the same command goes on from the last checkpoint"
+
+
+class ExitCode(IntEnum):
+    """Exit codes of every command."""
+
+    DONE = 0
+    FAILED = 1
+    WRONG_INPUT = 2
+    STOPPED_BY_GATE = 3
+    REQUEUE = 75
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGUSR1: the scheduler wants the devices back."""
+
+
+def explain(error: BaseException) -> tuple[ExitCode, str]:
+    """Exit code and message."""
+    error = root_cause(error)
+    text = _first_line(error)
+    if isinstance(error, KeyboardInterrupt):
+        return ExitCode.REQUEUE, f"stopped; {AGAIN}"
+    if isinstance(error, FloatingPointError):
+        return ExitCode.FAILED, f"the training diverged: {text}; lower the stage's optimizer.learning_rate"
+    if _out_of_memory(error):
+        return ExitCode.FAILED, (
+            f"out of memory: {text}; lower resources.micro_batch or resources.rollout_batch, "
+            f"or set resources.gradient_checkpointing=true; {AGAIN}"
+        )
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return ExitCode.FAILED, f"the disk is full: {text}; free space, then {AGAIN}"
+    if isinstance(error, ValueError):
+        return ExitCode.WRONG_INPUT, str(error)
+    if _worker_died(error):
+        return ExitCode.FAILED, f"a worker died: {text}; often its node had no memory left; {AGAIN}"
+    return ExitCode.FAILED, f"{type(error).__name__}: {text}; if it is not the settings, {AGAIN}"
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """What happened on the worker, out of Ray's wrapping."""
+    if "ray" not in sys.modules:
+        return error
+    from ray.exceptions import RayTaskError
+    from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
+
+    while True:
+        if isinstance(error, RayTaskError) and isinstance(error.cause, BaseException):
+            error = error.cause
+        elif isinstance(error, WorkerGroupError) and error.worker_failures:
+            error = next(iter(error.worker_failures.values()))
+        elif isinstance(error, ControllerError):
+            error = error.controller_failure
+        else:
+            return error
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Torch says it in RuntimeErrors of several kinds, Ray's memory monitor in an error of its own."""
+    if isinstance(error, MemoryError):
+        return True
+    said = f"{type(error).__name__}: {error}"
+    known = isinstance(error, RuntimeError) or type(error).__module__ == "ray.exceptions"
+    return known and any(words in said for words in ("out of memory", "can't allocate memory", "OutOfMemory"))
+
+
+def _worker_died(error: BaseException) -> bool:
+    if "ray" not in sys.modules:
+        return False
+    from ray.exceptions import RayError
+
+    return isinstance(error, RayError)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

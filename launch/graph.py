@@ -1,0 +1,152 @@
+"""The stage graph of a run: which artifacts it needs, under which keys, and which of them exist. Torch-free.
+
+sft -> pairs -> judgements (a tier) -> reward_model (a member) -> ppo (an arm) -> check (all arms and seeds)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sandwiching.configs.load import arm_config
+from sandwiching.configs.schema import Config
+from sandwiching.launch.stages import STAGES
+from sandwiching.policy.base_models import identity
+from sandwiching.tasks.registry import fingerprint
+from sandwiching.training.artifacts import State, Store, stage_key
+
+
+PATHS = (("model", "path"), ("model", "revision"), ("data", "judgements"))
+"""Where content comes from: its hash is in the key instead."""
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """One artifact to be. `labels` (seed, tier, member, ...) are function arguments and part of the key."""
+
+    stage: str
+    labels: dict[str, Any]
+    blocks: dict[str, Any]
+    extras: dict[str, Any]
+    parents: dict[str, Node]
+    arms: list[str] = field(default_factory=list)
+
+    @property
+    def key_inputs(self) -> dict[str, Any]:
+        """Everything that decides the content, apart from the parents."""
+        blocks = {name: dataclasses.asdict(block) for name, block in self.blocks.items()}
+        for block, name in PATHS:
+            blocks.get(block, {}).pop(name, None)
+        return {"version": STAGES[self.stage].version, **blocks, **self.labels, **self.extras}
+
+    @property
+    def key(self) -> str | None:
+        """None while the base model's content is not known."""
+        parents = {name: parent.key for name, parent in self.parents.items()}
+        if None in parents.values() or None in self.extras.values():
+            return None
+        return stage_key({"stage": self.stage, "inputs": self.key_inputs, "parents": parents})
+
+    @property
+    def slug(self) -> str:
+        """Name within the run: ppo-weak-seed0."""
+        parts = [self.stage]
+        if self.stage in ("reward_model", "ppo"):
+            parts += self.arms
+        parts += [
+            f"{name}{value}" if name != "tier" else value for name, value in self.labels.items() if name != "arms"
+        ]
+        return "-".join(str(part) for part in parts if part not in ([], {}))
+
+    def folder(self, store: Store) -> Path | None:
+        """Where the artifact lies or will lie."""
+        return store.folder(self.stage, self.key) if self.key else None
+
+    def state(self, store: Store) -> State | None:
+        """done, resume or new; None while the key is unknown."""
+        return store.state(self.stage, self.key) if self.key else None
+
+
+@dataclass(slots=True)
+class Graph:
+    """All nodes, parents before children."""
+
+    nodes: list[Node] = field(default_factory=list)
+
+    def add(self, node: Node, arm: str | None) -> Node:
+        """Add a node, or find the one with the same content: arms share what they have in common."""
+        inputs = node.key_inputs
+        for known in self.nodes:
+            if known.stage == node.stage and known.parents == node.parents and known.key_inputs == inputs:
+                node = known
+                break
+        else:
+            self.nodes.append(node)
+        if arm and arm not in node.arms:
+            node.arms.append(arm)
+        return node
+
+    def of(self, stage: str) -> list[Node]:
+        """Nodes of one stage."""
+        return [node for node in self.nodes if node.stage == stage]
+
+    def batches(self) -> Iterator[list[Node]]:
+        """Nodes that can run side by side, in order: ready nodes of one stage, parents first."""
+        waiting = list(self.nodes)
+        finished: set[int] = set()
+        while waiting:
+            ready = [node for node in waiting if all(id(parent) in finished for parent in node.parents.values())]
+            stage = min(ready, key=lambda node: list(STAGES).index(node.stage)).stage
+            batch = [node for node in ready if node.stage == stage]
+            yield batch
+            finished.update(id(node) for node in batch)
+            waiting = [node for node in waiting if id(node) not in finished]
+
+
+def _node(stage: str, config: Config, parents: dict[str, Node], base: str | None, data: str, **labels: Any) -> Node:
+    blocks = {name: getattr(config, name) for name in STAGES[stage].blocks}
+    extras: dict[str, Any] = {"data": data} if "task" in blocks else {}
+    if "model" in blocks and "sft" not in parents and stage != "check":
+        extras["base"] = base
+    return Node(stage, labels, blocks, extras, parents)
+
+
+def _arm_nodes(graph: Graph, config: Config, arm: str, seed: int, base: str | None, data: str) -> dict[str, Node]:
+    """Add an arm's chain for one seed; returns what the check reads of it."""
+    tier = config.arms[arm].tier
+    chosen: dict[str, Node] = {}
+    if config.sft is not None:
+        chosen["sft"] = graph.add(_node("sft", config, {}, base, data, seed=seed), arm)
+    trunk = dict(chosen)
+    compared = {}
+    if config.task.name != "judgements":
+        compared["pairs"] = graph.add(_node("pairs", config, trunk, base, data, seed=seed), arm)
+    judged = graph.add(_node("judgements", config, compared, base, data, seed=seed, tier=tier), arm)
+    members: dict[str, Node] = {}
+    for member in range(config.reward_model.members):
+        parents = {"judgements": judged, **trunk}
+        node = _node("reward_model", config, parents, base, data, seed=seed, member=member)
+        members[f"reward_model/{member}"] = graph.add(node, arm)
+    if config.ppo is None:
+        return {**chosen, **members}
+    ppo = graph.add(_node("ppo", config, {**trunk, **members}, base, data, seed=seed), arm)
+    return {**chosen, "ppo": ppo}
+
+
+def build_graph(config: Config, cheap: bool = False) -> Graph:
+    """The graph of a resolved config. `cheap`: never hash more than 100 MB, leave such keys unknown."""
+    graph = Graph()
+    base = identity(config.model.path, config.model.revision, cheap=cheap)
+    data = fingerprint(config.task, config.data)
+    checked: dict[str, Node] = {}
+    for seed in config.seeds:
+        for arm in config.arms:
+            nodes = _arm_nodes(graph, arm_config(config, arm), arm, seed, base, data)
+            for name, node in nodes.items():
+                place = "sft" if name == "sft" else f"{name}/{arm}"
+                checked.setdefault(f"{place}/seed{seed}", node)
+    graph.add(_node("check", config, checked, base, data, arms=list(config.arms), seeds=list(config.seeds)), None)
+    return graph

@@ -1,0 +1,70 @@
+"""Every role and rank in this one process: a laptop, a single GPU, a test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from types import TracebackType
+
+import torch
+
+from sandwiching.configs.schema import ResourcesConfig
+from sandwiching.policy.engine import RolloutEngine, TransformersEngine
+from sandwiching.training.distributed import single_process_env
+from sandwiching.training.engines import build_engine
+from sandwiching.training.learner import DeepSpeedLearner
+from sandwiching.training.roles import EngineSpec, LearnerSpec, ScorerSpec
+from sandwiching.training.scorer import TransformersScorer
+from sandwiching.training.stage import StageCall, execute
+
+
+def usable_cpus(resources: ResourcesConfig) -> int:
+    """Cores that this process may use, or as many as configured."""
+    return resources.cpus or len(os.sched_getaffinity(0))
+
+
+class LocalRoles:
+    """Roles as plain objects."""
+
+    def __init__(self, resources: ResourcesConfig) -> None:
+        self.resources = resources
+
+    def engine(self, spec: EngineSpec) -> RolloutEngine:
+        """An engine in this process."""
+        engine: TransformersEngine = build_engine(spec, self.resources)
+        return engine
+
+    def scorer(self, spec: ScorerSpec) -> TransformersScorer:
+        """A scorer in this process."""
+        return TransformersScorer(spec, self.resources.rollout_batch)
+
+    def learner(self, spec: LearnerSpec) -> DeepSpeedLearner:
+        """The only rank of the learner."""
+        return DeepSpeedLearner(spec, self.resources)
+
+
+class LocalRunner:
+    """Runs stages one after the other in this process."""
+
+    def __init__(self, resources: ResourcesConfig) -> None:
+        self.resources = resources
+
+    def __enter__(self) -> LocalRunner:
+        torch.set_num_threads(usable_cpus(self.resources))
+        single_process_env()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def run_on_ranks(self, calls: Sequence[StageCall]) -> None:
+        """Stages that train on every learner rank: here rank 0 of 1."""
+        for call in calls:
+            execute(call, resources=self.resources)
+
+    def run_with_roles(self, calls: Sequence[StageCall]) -> None:
+        """Stages that drive roles."""
+        for call in calls:
+            execute(call, resources=self.resources, roles=LocalRoles(self.resources))

@@ -1,0 +1,173 @@
+"""Runs stages on Ray: SFT and reward models as Ray Train jobs, PPO and what samples as actor groups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import ray
+from ray.exceptions import GetTimeoutError
+from ray.train import RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from sandwiching.configs.schema import ResourcesConfig
+from sandwiching.launch.cluster import DoesNotFit, bundles, start_ray
+from sandwiching.launch.local import usable_cpus
+from sandwiching.launch.workers import EngineGroup, Group, LearnerGroup, RoleActor, ScorerGroup
+from sandwiching.training.roles import EngineSpec, LearnerSpec, ScorerSpec
+from sandwiching.training.stage import StageCall, execute
+
+
+G = TypeVar("G", bound=Group)
+
+
+def train_loop(config: dict[str, Any]) -> None:
+    """What every Ray Train worker runs: its rank of each stage, in a process that stays warm."""
+    import torch
+
+    from sandwiching.training.distributed import single_process_env
+
+    torch.set_num_threads(config["threads"])
+    single_process_env()
+    for call in config["calls"]:
+        execute(call, resources=config["resources"])
+
+
+class RayRoles:
+    """Actor groups in one placement group, made on first use and used again by the next stage."""
+
+    def __init__(self, resources: ResourcesConfig) -> None:
+        self.resources = resources
+        self.placement: PlacementGroup | None = None
+        self.groups: dict[str, Group] = {}
+
+    def engine(self, spec: EngineSpec) -> EngineGroup:
+        """Engines over resources.rollout_engines actors."""
+        group = self._group("engine", EngineGroup, self.resources.rollout_engines, self.resources.learner_ranks)
+        group.host(spec)
+        return group
+
+    def scorer(self, spec: ScorerSpec) -> ScorerGroup:
+        """A scorer in every colocated bundle, or one of its own."""
+        count = len(bundles(self.resources)) if self.resources.colocate else 1
+        first = self.resources.learner_ranks + self.resources.rollout_engines
+        group = self._group("scorer", ScorerGroup, count, first)
+        group.host(spec)
+        return group
+
+    def learner(self, spec: LearnerSpec) -> LearnerGroup:
+        """A learner over resources.learner_ranks actors."""
+        known = "learner" in self.groups
+        group = self._group("learner", LearnerGroup, self.resources.learner_ranks, 0)
+        if not known:
+            group.meet()
+        group.host(spec)
+        return group
+
+    def close(self) -> None:
+        """End the actors and free their devices."""
+        for group in self.groups.values():
+            for actor in group.actors:
+                ray.kill(actor)
+        self.groups = {}
+        if self.placement is not None:
+            remove_placement_group(self.placement)
+            self.placement = None
+
+    def _group(self, name: str, kind: type[G], count: int, first: int) -> G:
+        if name not in self.groups:
+            placement = self._place()
+            offset = 0 if self.resources.colocate else first
+            actors = [self._actor(placement, offset + i) for i in range(count)]
+            self.groups[name] = kind(actors, self.resources.start_timeout)
+        group = self.groups[name]
+        assert isinstance(group, kind)
+        return group
+
+    def _place(self) -> PlacementGroup:
+        if self.placement is None:
+            asked = [bundle.as_resources() for bundle in bundles(self.resources)]
+            self.placement = placement_group(asked, strategy="PACK")
+            try:
+                ray.get(self.placement.ready(), timeout=self.resources.start_timeout)
+            except GetTimeoutError as error:
+                free = {name: amount for name, amount in ray.available_resources().items() if name in ("CPU", "GPU")}
+                raise DoesNotFit(
+                    f"no room for the bundles {asked} within {self.resources.start_timeout:g} s; free now: {free}"
+                ) from error
+        return self.placement
+
+    def _actor(self, placement: PlacementGroup, bundle: int) -> Any:
+        room = bundles(self.resources)[bundle]
+        share = 0.3 if self.resources.colocate else 1.0
+        options = {
+            "num_cpus": room.cpus * share,
+            "num_gpus": room.gpus * share,
+            "scheduling_strategy": PlacementGroupSchedulingStrategy(placement, placement_group_bundle_index=bundle),
+            "runtime_env": {"env_vars": worker_environment(max(1, int(room.cpus)))},
+        }
+        return ray.remote(RoleActor).options(**options).remote(self.resources, max(1, int(room.cpus)))
+
+
+def worker_environment(threads: int) -> dict[str, str]:
+    """Variables of every worker process."""
+    return {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
+
+
+class RayRunner:
+    """Runs stages on the cluster at RAY_ADDRESS, or on one started here."""
+
+    def __init__(self, resources: ResourcesConfig, storage: Path) -> None:
+        self.resources = resources
+        self.storage = storage
+        self.roles = RayRoles(resources)
+
+    def __enter__(self) -> RayRunner:
+        start_ray(self.resources)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.roles.close()
+        ray.shutdown()
+
+    def run_on_ranks(self, calls: Sequence[StageCall]) -> None:
+        """All calls in one warm worker group, or in `parallel_members` groups side by side."""
+        self.roles.close()
+        groups = max(1, min(self.resources.parallel_members, len(calls)))
+        shares = [list(calls[i::groups]) for i in range(groups)]
+        with ThreadPoolExecutor(groups) as pool:
+            for finished in [pool.submit(self._fit, share, groups) for share in shares]:
+                finished.result()
+
+    def _fit(self, calls: list[StageCall], groups: int) -> None:
+        ranks = self.resources.learner_ranks
+        cpus = usable_cpus(self.resources) * self.resources.nodes / (ranks * groups)
+        gpus = self.resources.gpus / (ranks * groups)
+        threads = max(1, int(cpus))
+        TorchTrainer(
+            train_loop,
+            train_loop_config={"calls": calls, "resources": self.resources, "threads": threads},
+            torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
+            scaling_config=ScalingConfig(
+                num_workers=ranks,
+                use_gpu=bool(gpus),
+                resources_per_worker={"CPU": cpus, **({"GPU": gpus} if gpus else {})},
+            ),
+            run_config=RunConfig(
+                name=calls[0].folder.path.name,
+                storage_path=str(self.storage.resolve()),
+                worker_runtime_env={"env_vars": worker_environment(threads)},
+            ),
+        ).fit()
+
+    def run_with_roles(self, calls: Sequence[StageCall]) -> None:
+        """The loop runs here, in the driver; its roles are actors."""
+        for call in calls:
+            execute(call, resources=self.resources, roles=self.roles)

@@ -1,0 +1,73 @@
+"""What `sandwich run` does once its config is known to be right: the only part of the CLI that imports torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from sandwiching.configs.schema import Config
+from sandwiching.launch.failures import Terminated
+from sandwiching.launch.graph import Graph, build_graph
+from sandwiching.launch.plan import make_plan
+from sandwiching.launch.run import Runner, run
+from sandwiching.launch.status import PLAN_FILE
+from sandwiching.policy.base_models import identity, resolve
+from sandwiching.training.artifacts import Store, write_atomic
+
+
+def run_session(config: Config, store: Store, run_dir: Path, *, ray: bool, only: str | None, console: Console) -> None:
+    """Fetch the base model if needed, write the plan, run the stages.
+
+    Raises ValueError (DoesNotFit) when this machine lacks what the run asks for, before any model is loaded.
+    """
+    from sandwiching.launch.progress import ProgressView
+
+    stop_on_signals()
+    runner = make_runner(config, store, ray)
+    graph = prepared_graph(config, console)
+    write_atomic(run_dir / PLAN_FILE, json.dumps(make_plan(config, graph, store, run_dir).as_json(), indent=1))
+    with ProgressView(console) as view:
+        run(config, graph, store, run_dir, runner, view, only)
+    for node in graph.of("check"):
+        folder = node.folder(store)
+        if folder is not None and (folder / "check.txt").exists():
+            console.print((folder / "check.txt").read_text(), markup=False, highlight=False, soft_wrap=True)
+    console.print(f"artifacts: {run_dir / 'artifacts'}", highlight=False, soft_wrap=True)
+
+
+def prepared_graph(config: Config, console: Console) -> Graph:
+    """The graph with every key known; fetches the base model first where its content is not known."""
+    if identity(config.model.path, config.model.revision) is None:
+        console.print(f"fetching {config.model.path}", highlight=False)
+        resolve(config.model.path, config.model.revision)
+    return build_graph(config)
+
+
+def make_runner(config: Config, store: Store, ray: bool) -> Runner:
+    """This process, or Ray. Raises DoesNotFit when this machine alone must do and cannot."""
+    from sandwiching.launch.cluster import check_local_devices
+
+    if not ray or "RAY_ADDRESS" not in os.environ:
+        check_local_devices(config.resources)
+    if ray:
+        from sandwiching.launch.ray_runner import RayRunner
+
+        return RayRunner(config.resources, store.root / "ray")
+    from sandwiching.launch.local import LocalRunner
+
+    return LocalRunner(config.resources)
+
+
+def stop_on_signals() -> None:
+    """SIGTERM and SIGUSR1 end the run as Ctrl-C does: locks are released, the exit code asks to be queued again."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Terminated(signal.Signals(number).name)
+
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, stop)

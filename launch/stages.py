@@ -1,0 +1,38 @@
+"""The stages: their function, the config blocks that decide their result, and the version of what they compute.
+
+`version` is bumped in the commit that changes what a stage computes: artifacts of the old version are made again.
+A test holds each function's parameters against its row here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Home = Literal["ranks", "roles"]
+
+
+@dataclass(frozen=True, slots=True)
+class StageSpec:
+    """`home`: ranks = the function runs on every learner rank; roles = it runs once and drives roles."""
+
+    function: str
+    version: int
+    blocks: tuple[str, ...]
+    home: Home
+
+
+STAGES: dict[str, StageSpec] = {
+    "sft": StageSpec("sandwiching.training.sft:train_sft", 1, ("model", "task", "data", "sft"), "ranks"),
+    "pairs": StageSpec("sandwiching.training.pairs:sample_pairs", 1, ("model", "task", "data", "pairs"), "roles"),
+    "judgements": StageSpec(
+        "sandwiching.training.judgements:collect_judgements", 1, ("task", "data", "judgements"), "roles"
+    ),
+    "reward_model": StageSpec(
+        "sandwiching.training.reward_model:train_reward_model", 1, ("model", "data", "reward_model"), "ranks"
+    ),
+    "ppo": StageSpec(
+        "sandwiching.training.ppo:train_ppo", 1, ("model", "task", "data", "reward_model", "ppo"), "roles"
+    ),
+    "check": StageSpec("sandwiching.oversight.check:check", 1, ("model", "task", "data", "check"), "roles"),
+}

@@ -1,0 +1,138 @@
+"""How far a run is, from its files alone: nothing is asked of the processes that write them."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sandwiching.launch.attempts import AttemptRecord, read_attempts
+from sandwiching.training.artifacts import MANIFEST
+from sandwiching.training.metrics import read_metrics
+
+PLAN_FILE = "plan.json"
+RECENT = 5
+"""Steps that the speed is taken from."""
+COLOURS = {"done": "green", "running": "cyan", "stopped": "yellow", "waiting": "dim"}
+
+
+@dataclass(frozen=True, slots=True)
+class StageStatus:
+    """One stage. state: done, running (a process holds its lock), stopped (started, nobody works on it) or waiting."""
+
+    name: str
+    stage: str
+    state: str
+    folder: str | None
+    attempt: int
+    step: int | None = None
+    total: int | None = None
+    seconds_per_step: float | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the present speed."""
+        if self.state != "running" or self.step is None or self.total is None or self.seconds_per_step is None:
+            return None
+        return (self.total - self.step) * self.seconds_per_step
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """A run's stages in order, its attempts and the last error."""
+
+    run_dir: str
+    stages: list[StageStatus]
+    attempts: list[AttemptRecord]
+
+    @property
+    def last_error(self) -> str | None:
+        """Message of the last attempt, if it failed."""
+        return self.attempts[-1].message if self.attempts else None
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**asdict(self), "last_error": self.last_error}
+
+
+def read_status(run_dir: Path) -> RunStatus:
+    """Status of the run in `run_dir`. Raises ValueError when no run was started there."""
+    plan = run_dir / PLAN_FILE
+    if not plan.exists():
+        raise ValueError(f"{run_dir}: no run was started here (no {PLAN_FILE}); start it with `sandwich run`")
+    stages = [_stage(planned) for planned in json.loads(plan.read_text())["stages"]]
+    return RunStatus(str(run_dir), stages, read_attempts(run_dir))
+
+
+def _stage(planned: dict[str, Any]) -> StageStatus:
+    name, stage, place = planned["name"], planned["stage"], planned["folder"]
+    folder = Path(place) if place else None
+    if folder is None or not (folder / "attempt").exists():
+        return StageStatus(name, stage, "waiting", place, 0)
+    attempt = int((folder / "attempt").read_text())
+    records = read_metrics(folder / "metrics.jsonl")
+    metrics = {key: value for key, value in records[-1].items() if "/" in key} if records else {}
+    state = "done" if (folder / MANIFEST).exists() else "running" if _locked(folder) else "stopped"
+    if state == "done":
+        metrics = json.loads((folder / MANIFEST).read_text())["metrics"]
+    progress = folder / "progress.json"
+    reached = json.loads(progress.read_text()) if progress.exists() else {"step": None, "total": None}
+    return StageStatus(
+        name, stage, state, place, attempt, reached["step"], reached["total"], seconds_per_step(records), metrics
+    )
+
+
+def seconds_per_step(records: list[dict[str, Any]]) -> float | None:
+    """Mean over the last records of their wall-clock fields."""
+    times = [sum(value for key, value in record.items() if key.startswith("time/")) for record in records[-RECENT:]]
+    return sum(times) / len(times) if times and any(times) else None
+
+
+def _locked(folder: Path) -> bool:
+    """Whether some process holds the artifact's lock."""
+    lock = folder.parent / f".{folder.name}.lock"
+    if not lock.exists():
+        return False
+    with lock.open() as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def show(status: RunStatus, console: Console) -> None:
+    """Print a status."""
+    table = Table(box=None, padding=(0, 2, 0, 2))
+    for column in ("stage", "state", "attempt", "step", "s/step", "left"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("last metrics", overflow="fold")
+    for stage in status.stages:
+        step = f"{stage.step}/{stage.total}" if stage.step is not None else ""
+        speed = f"{stage.seconds_per_step:.2f}" if stage.seconds_per_step else ""
+        left = f"{stage.seconds_left:.0f} s" if stage.seconds_left is not None else ""
+        metrics = "  ".join(f"{key} {value:.4g}" for key, value in _shown(stage.metrics).items())
+        state = Text(stage.state, COLOURS[stage.state])
+        table.add_row(stage.name, state, str(stage.attempt or ""), step, speed, left, Text(metrics))
+    console.print(table)
+    for attempt in status.attempts[-1:]:
+        ended = "not ended" if attempt.ended is None else f"ended with exit code {attempt.exit_code}"
+        started = time.strftime("%Y-%m-%d %H:%M", time.localtime(attempt.started))
+        console.print(
+            f"attempt {attempt.number} on {attempt.host} at {started}: {ended}", highlight=False, markup=False
+        )
+    if status.last_error:
+        console.print(status.last_error, style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def _shown(metrics: dict[str, float], limit: int = 6) -> dict[str, float]:
+    numbers = {key: value for key, value in metrics.items() if not key.startswith("time/")}
+    return dict(list(numbers.items())[:limit])

@@ -1,0 +1,134 @@
+"""Intervals for means over held-out items that come in groups, answered by policies of several training seeds.
+
+The unit is the group crossed with the training seed. A group's items share what makes them hard, and a training run
+shares its luck over all items, so neither counts as many observations. Shapes: S seeds, N items.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+
+from sandwiching.oversight.spread import Array, spread
+
+HEADLINE_SEEDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean and its confidence limits; infinite limits where fewer than two groups leave the spread unknown."""
+
+    estimate: float
+    low: float
+    high: float
+    df: float
+    items: int
+    groups: int
+    seeds: int
+
+    @property
+    def covers(self) -> str:
+        """What another draw of which the interval allows for."""
+        if self.seeds == 1:
+            return "covers prompts, not training runs"
+        if self.seeds < HEADLINE_SEEDS:
+            return f"covers prompts and training runs, roughly: {self.seeds} seeds are few"
+        return "covers prompts and training runs"
+
+
+@dataclass(frozen=True, slots=True)
+class RatioSet:
+    """The values of a ratio that the data do not reject (Fieller).
+
+    bounded: low..high. complement: everything outside low..high. unbounded: everything.
+    """
+
+    estimate: float
+    kind: Literal["bounded", "complement", "unbounded"]
+    low: float
+    high: float
+
+    def __contains__(self, ratio: float) -> bool:
+        if self.kind == "unbounded":
+            return True
+        inside = self.low <= ratio <= self.high
+        return inside if self.kind == "bounded" else not self.low < ratio < self.high
+
+
+def mean_interval(values_SN: Array, groups: Sequence[str], confidence: float = 0.95) -> Interval:
+    """Interval of the mean over items (of levels, or of paired differences) for new groups and, with several rows,
+    new training seeds; see Spread."""
+    if len(set(groups)) < 2:
+        return Interval(
+            float(values_SN.mean()), -math.inf, math.inf, 0.0, len(groups), len(set(groups)), len(values_SN)
+        )
+    found = spread(values_SN[:, :, None], groups)
+    estimate, df = float(found.mean_K[0]), found.df(np.ones(1))
+    half = t_critical(confidence, df) * math.sqrt(found.covariance()[0, 0])
+    return Interval(estimate, estimate - half, estimate + half, df, found.items, found.groups, found.seeds)
+
+
+def ratio_set(numerator_SN: Array, denominator_SN: Array, groups: Sequence[str], confidence: float = 0.95) -> RatioSet:
+    """Fieller set of mean(numerator) / mean(denominator), both paired by item and seed.
+
+    Degrees of freedom: the fewest among numerator, denominator and their difference at the estimated ratio.
+    """
+    if len(set(groups)) < 2:
+        return RatioSet(
+            float(numerator_SN.mean()) / float(denominator_SN.mean() or math.nan), "unbounded", -math.inf, math.inf
+        )
+    found = spread(np.stack([numerator_SN, denominator_SN], axis=2), groups)
+    top, bottom = map(float, found.mean_K)
+    directions = [np.array([1.0, 0.0]), np.array([0.0, 1.0]), np.array([bottom, -top])]
+    df = min(found.df(direction) for direction in directions)
+    return fieller(top, bottom, found.covariance(), t_critical(confidence, df))
+
+
+def fieller(numerator: float, denominator: float, covariance: Array, critical: float) -> RatioSet:
+    """{r : (numerator - r denominator)^2 <= critical^2 Var(numerator - r denominator)} (Fieller 1954).
+
+    covariance [2, 2] of (numerator, denominator). Bounded exactly when the denominator differs from zero at that level.
+    """
+    square = critical**2
+    a = denominator**2 - square * float(covariance[1, 1])
+    b = numerator * denominator - square * float(covariance[0, 1])
+    c = numerator**2 - square * float(covariance[0, 0])
+    estimate = numerator / denominator if denominator else math.nan
+    discriminant = b * b - a * c
+    if a > 0:
+        root = math.sqrt(max(discriminant, 0.0))
+        return RatioSet(estimate, "bounded", (b - root) / a, (b + root) / a)
+    if a < 0 and discriminant > 0:
+        root = math.sqrt(discriminant)
+        return RatioSet(estimate, "complement", (b + root) / a, (b - root) / a)
+    if a == 0 and b != 0:
+        edge = c / (2 * b)
+        return RatioSet(estimate, "complement", *((-math.inf, edge) if b > 0 else (edge, math.inf)))
+    return RatioSet(estimate, "unbounded", -math.inf, math.inf)
+
+
+@lru_cache(maxsize=4096)
+def t_critical(confidence: float, df: float) -> float:
+    """The t with P(|T| <= t) = confidence for Student's T with `df` >= 1 degrees of freedom."""
+    low, high = 0.0, 2.0
+    while _t_within(high, df) < confidence:
+        high *= 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _t_within(middle, df) < confidence else (low, middle)
+    return (low + high) / 2
+
+
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
+
+
+def _t_within(t: float, df: float) -> float:
+    """P(|T| <= t): with t = sqrt(df) tan(angle) the density is proportional to cos(angle)^(df - 1)."""
+    angle = math.atan(t / math.sqrt(df))
+    scale = 2 * math.exp(math.lgamma((df + 1) / 2) - math.lgamma(df / 2)) / math.sqrt(math.pi)
+    return scale * angle / 2 * float(_WEIGHTS @ np.cos((_NODES + 1) / 2 * angle) ** (df - 1))

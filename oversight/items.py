@@ -1,0 +1,27 @@
+"""The held-out prompts of a check as items: candidates to choose among, and the cell of the knowledge table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sandwiching.tasks.records import Gold, Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A held-out prompt, its candidates (the right one first), and its cell of the knowledge table."""
+
+    prompt: Prompt
+    candidates: tuple[str, ...]
+    cell: str
+
+
+def items_of(prompts: Sequence[Prompt], gold: Gold, cells: Mapping[str, str]) -> list[Item]:
+    """Raises ValueError for no prompts, or a prompt without a wrong candidate."""
+    items = [Item(prompt, gold.candidates(prompt), cells[prompt.id]) for prompt in prompts]
+    lacking = [item.prompt.id for item in items if len(item.candidates) < 2]
+    if lacking or not items:
+        named = ", ".join(lacking[:5]) if items else "no prompts at all"
+        raise ValueError(f"check: forced choice needs a wrong candidate beside the right one; lacking: {named}")
+    return items

@@ -1,0 +1,126 @@
+"""The check of a run that stops at reward models: do they agree with experts on held-out pairs, and with what else?
+
+A reward model is worth its training only if it beats the longer response, a weak vote and the weak majority.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from sandwiching.configs.schema import CheckConfig, DataConfig, ModelConfig, TaskConfig
+from sandwiching.oversight.agreement import Agreement, agreement, arm_outcomes
+from sandwiching.oversight.expert_pairs import ExpertPair, Scored, expert_pairs
+from sandwiching.oversight.plots import levels, save
+from sandwiching.oversight.summary import jsonable
+from sandwiching.oversight.table import accuracy_table, plain_text
+from sandwiching.oversight.text_scores import Score, ensemble_score
+from sandwiching.policy.tokenization import encode, load_tokenizer
+from sandwiching.reward_model.ensemble import COMBINE
+from sandwiching.tasks.readers import JudgementRow, read_judgements
+from sandwiching.tasks.registry import make_task
+from sandwiching.training.artifacts import StageFolder, read_manifest, write_atomic
+from sandwiching.training.roles import Roles, ScorerSpec
+
+
+def _held_out(
+    model: ModelConfig, task: TaskConfig, data: DataConfig, check: CheckConfig, seed: int, folder: StageFolder
+) -> list[JudgementRow]:
+    """Judgements of both tiers in the split that is checked."""
+    if data.judgements is None:
+        raise ValueError("data.judgements: a check without PPO needs a file of judgements with both tiers")
+    rejected = folder.path / "rejected.jsonl" if data.skip_bad_rows else None
+    rows = read_judgements(data.judgements, data.format, tier=data.tier, rater=data.rater, rejected=rejected)
+    groups = {prompt.group for prompt in make_task(task, data, seed).prompts(check.split)}
+    return [row for row in rows if row.judgement.group in groups]
+
+
+def check_rewards(
+    model: ModelConfig,
+    task: TaskConfig,
+    data: DataConfig,
+    check: CheckConfig,
+    arms: Sequence[str],
+    seeds: Sequence[int],
+    parents: Mapping[str, Path],
+    folder: StageFolder,
+    roles: Roles,
+) -> dict[str, float]:
+    """Write check.json, check.txt and check.svg for parents reward_model/K/ARM/seedN. Returns flat metrics."""
+    pairs = expert_pairs(_held_out(model, task, data, check, seeds[0], folder))
+    pairs, too_long = _fitting(pairs, model, data, _members(arms[0], seeds[0], parents)[0])
+    outcomes: dict[str, list[list[float]]] = {arm: [] for arm in arms}
+    for done, (arm, seed) in enumerate(product(arms, seeds), start=1):
+        outcomes[arm].append(arm_outcomes(pairs, _ensemble(_members(arm, seed, parents), model, roles)))
+        folder.report(done, len(arms) * len(seeds))
+    found = agreement(pairs, {arm: np.array(rows) for arm, rows in outcomes.items()}, check.confidence)
+    record = {
+        "split": check.split,
+        "confidence": check.confidence,
+        "arms": arms,
+        "seeds": seeds,
+        "too_long": too_long,
+        "pairs": [asdict(pair) for pair in pairs],
+        "outcomes": outcomes,
+        "summary": asdict(found),
+    }
+    folder.check_attempt()
+    write_atomic(folder.path / "check.json", json.dumps(jsonable(record)))
+    write_atomic(folder.path / "check.txt", plain_text(accuracy_table(found.accuracy, found.over, found.covers)))
+    note = f"{100 * check.confidence:g} % intervals; {found.covers}"
+    save(levels(found.accuracy, "Agreement with experts on held-out pairs", note), folder.path / "check.svg")
+    return _metrics(found)
+
+
+def _members(arm: str, seed: int, parents: Mapping[str, Path]) -> list[Path]:
+    """Reward models of an arm's ensemble."""
+    place = f"/{arm}/seed{seed}"
+    found = [path for name, path in parents.items() if name.startswith("reward_model/") and name.endswith(place)]
+    if not found:
+        raise ValueError(f"arms.{arm}: there is no reward model of seed {seed} to check")
+    return found
+
+
+def _fitting(
+    pairs: list[ExpertPair], model: ModelConfig, data: DataConfig, member: Path
+) -> tuple[list[ExpertPair], int]:
+    """Pairs whose texts fit model.max_length, as in training, and how many do not."""
+    tokenizer = load_tokenizer(member / "model", model.pad_token)
+
+    def fits(text: Scored) -> bool:
+        ids = encode(tokenizer, text.prompt, text.response, text.finished, model.separator)
+        return sum(map(len, ids)) <= model.max_length
+
+    kept = [pair for pair in pairs if fits(pair.better) and fits(pair.worse)]
+    too_long = len(pairs) - len(kept)
+    if too_long and (data.too_long == "error" or not kept):
+        raise ValueError(
+            f"check: {too_long} of {len(pairs)} expert pairs have a text longer than model.max_length="
+            f"{model.max_length} tokens: raise it, or set data.too_long: drop"
+        )
+    return kept, too_long
+
+
+def _ensemble(members: Sequence[Path], model: ModelConfig, roles: Roles) -> Score:
+    """The arm's members, combined as its reward_model block says."""
+    block = read_manifest(members[0]).inputs["reward_model"]
+    models = tuple(member / "model" for member in members)
+    return ensemble_score(
+        roles.scorer(ScorerSpec(models, None, model, temperature=1.0)),
+        load_tokenizer(models[0], model.pad_token),
+        model.separator,
+        lambda rewards_KB: COMBINE[block["combine"]](rewards_KB, block["uwo_lambda"]),
+    )
+
+
+def _metrics(found: Agreement) -> dict[str, float]:
+    metrics = {f"check/{name.replace(' ', '_')}/accuracy": one.estimate for name, one in found.accuracy.items()}
+    for arm, baselines in found.over.items():
+        for name, one in baselines.items():
+            metrics[f"check/{arm}/over_{name.replace(' ', '_')}"] = one.estimate
+    return metrics

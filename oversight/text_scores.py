@@ -1,0 +1,58 @@
+"""Scores of given texts by a reward ensemble, through the same scorer that PPO asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from sandwiching.oversight.expert_pairs import Scored
+from sandwiching.policy.padding import padded_left, padded_right
+from sandwiching.policy.records import Rollouts
+from sandwiching.policy.tokenization import encode
+from sandwiching.training.roles import Scorer
+
+Score = Callable[[Sequence[Scored]], Tensor]
+CHUNK = 64
+
+
+def ensemble_score(
+    scorer: Scorer,
+    tokenizer: PreTrainedTokenizerBase,
+    separator: str,
+    combine: Callable[[Tensor], Tensor],
+) -> Score:
+    """A function from texts to combined scores [B] fp32; texts of like length are scored together."""
+    pad = tokenizer.pad_token_id
+    assert isinstance(pad, int)
+
+    def score(texts: Sequence[Scored]) -> Tensor:
+        tokens = [encode(tokenizer, text.prompt, text.response, text.finished, separator) for text in texts]
+        order = sorted(range(len(texts)), key=lambda place: sum(map(len, tokens[place])))
+        scores_B = torch.empty(len(texts))
+        for first in range(0, len(order), CHUNK):
+            places = order[first : first + CHUNK]
+            rollouts = as_rollouts(
+                [tokens[place] for place in places], [texts[place].finished for place in places], pad
+            )
+            scores_B[places] = combine(scorer.score(rollouts).rewards_KB).float()
+        return scores_B
+
+    return score
+
+
+def as_rollouts(tokens: Sequence[tuple[list[int], list[int]]], finished: Sequence[bool], pad: int) -> Rollouts:
+    """Given (prompt, response) ids in the form of sampled ones; they have no log-probs."""
+    prompts_BP, prompt_mask_BP = padded_left([prompt for prompt, _ in tokens], pad)
+    responses_BT, mask_BT = padded_right([response for _, response in tokens], pad)
+    return Rollouts(
+        prompt_ids=tuple(str(place) for place in range(len(tokens))),
+        sample_index=(0,) * len(tokens),
+        tokens_BS=torch.cat([prompts_BP, responses_BT], dim=1),
+        attention_BS=torch.cat([prompt_mask_BP, mask_BT], dim=1),
+        response_mask_BT=mask_BT,
+        finished_B=torch.tensor(list(finished)),
+        behaviour_logprobs_BT=torch.zeros(mask_BT.shape),
+    )

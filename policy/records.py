@@ -1,0 +1,146 @@
+"""Tensors that pass between rollout engines, scorers and learners.
+
+Shape suffixes: B sequences, P padded prompt width, T padded response width, S = P + T, K ensemble members.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+
+class BatchFirst:
+    """Indexing, splitting and joining of records whose tensors and tuples are all B-first."""
+
+    def select(self, index: Tensor) -> Self:
+        """Rows `index` [b] (int64), in that order."""
+        rows = index.tolist()
+        return type(self)(
+            **{
+                f.name: value[index]
+                if isinstance(value := getattr(self, f.name), Tensor)
+                else tuple(value[i] for i in rows)
+                for f in fields(self)  # pyright: ignore[reportArgumentType]
+            }
+        )
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same record with its tensors on `device`."""
+        return type(self)(
+            **{
+                f.name: value.to(device) if isinstance(value := getattr(self, f.name), Tensor) else value
+                for f in fields(self)  # pyright: ignore[reportArgumentType]
+            }
+        )
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """One record of all rows of `parts`; widths must agree."""
+        names = [f.name for f in fields(cls)]  # pyright: ignore[reportArgumentType]
+        columns = {name: [getattr(part, name) for part in parts] for name in names}
+        return cls(
+            **{
+                name: torch.cat(values)
+                if isinstance(values[0], Tensor)
+                else tuple(x for value in values for x in value)
+                for name, values in columns.items()
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PromptBatch:
+    """Prompts to sample for. A row is one response to be: the same prompt stands once a sample.
+
+    prompt_ids [B] strings; sample_index [B] which sample of its prompt; tokens [B] token ids without padding.
+    """
+
+    prompt_ids: tuple[str, ...]
+    sample_index: tuple[int, ...]
+    tokens: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def repeated(cls, prompt_ids: Sequence[str], tokens: Sequence[Sequence[int]], samples: int) -> PromptBatch:
+        """Each prompt `samples` times in a row."""
+        return cls(
+            prompt_ids=tuple(prompt_id for prompt_id in prompt_ids for _ in range(samples)),
+            sample_index=tuple(sample for _ in prompt_ids for sample in range(samples)),
+            tokens=tuple(tuple(row) for row in tokens for _ in range(samples)),
+        )
+
+    def __len__(self) -> int:
+        return len(self.prompt_ids)
+
+    def rows(self, start: int, stop: int) -> PromptBatch:
+        """Rows start..stop."""
+        return PromptBatch(self.prompt_ids[start:stop], self.sample_index[start:stop], self.tokens[start:stop])
+
+
+@dataclass(frozen=True, slots=True)
+class Rollouts(BatchFirst):
+    """Sampled responses, prompts left-padded to P and responses right-padded to T.
+
+    tokens_BS int64; attention_BS bool (prompt and response tokens, the end-of-text included);
+    response_mask_BT bool (response tokens, the end-of-text included); finished_B bool (ended by end-of-text);
+    behaviour_logprobs_BT fp32, of the engine that sampled (never the "old" log-probs of PPO in bf16);
+    prompt_ids [B], sample_index [B].
+    """
+
+    prompt_ids: tuple[str, ...]
+    sample_index: tuple[int, ...]
+    tokens_BS: Tensor
+    attention_BS: Tensor
+    response_mask_BT: Tensor
+    finished_B: Tensor
+    behaviour_logprobs_BT: Tensor
+
+    def __len__(self) -> int:
+        return self.tokens_BS.shape[0]
+
+    @property
+    def prompt_width(self) -> int:
+        """P."""
+        return self.tokens_BS.shape[1] - self.response_mask_BT.shape[1]
+
+    def with_prompt_width(self, width: int) -> Rollouts:
+        """The same rollouts with prompts padded to `width` >= P; padding repeats the first token, out of attention."""
+        extra = width - self.prompt_width
+        tokens_BS = torch.cat([self.tokens_BS[:, :1].expand(-1, extra), self.tokens_BS], dim=1)
+        attention_BS = torch.cat([self.attention_BS.new_zeros(len(self), extra), self.attention_BS], dim=1)
+        return replace(self, tokens_BS=tokens_BS, attention_BS=attention_BS)
+
+    @property
+    def response_BT(self) -> Tensor:
+        """Response token ids, padding included."""
+        return self.tokens_BS[:, self.prompt_width :]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation(BatchFirst):
+    """What the learner knows of rollouts before the update: log-probs and values, fp32, zero where masked.
+
+    logprobs_BT, reference_logprobs_BT, values_BT (value of the state before token t; zeros without a value model),
+    entropy_BT.
+    """
+
+    logprobs_BT: Tensor
+    reference_logprobs_BT: Tensor
+    values_BT: Tensor
+    entropy_BT: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class PPOBatch(BatchFirst):
+    """What one update trains on: rollouts' tokens and masks, old log-probs and values, advantages, returns (fp32)."""
+
+    tokens_BS: Tensor
+    attention_BS: Tensor
+    response_mask_BT: Tensor
+    logprobs_BT: Tensor
+    values_BT: Tensor
+    advantages_BT: Tensor
+    returns_BT: Tensor

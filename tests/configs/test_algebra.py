@@ -1,0 +1,45 @@
+"""The spelled-out batch algebra is arithmetic that holds."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sandwiching.configs.algebra import batch_algebra, largest_divisor
+from sandwiching.configs.layers import shipped_configs
+from sandwiching.configs.load import load
+
+
+def equations(line: str) -> list[tuple[int, int]]:
+    """Both sides of every equation in a line, multiplied out."""
+    found = []
+    for part in re.split(r"; ", line.partition(": ")[2]):
+        sides = part.split(" = ")
+        if len(sides) == 2:
+            left, right = (math.prod(int(number) for number in re.findall(r"\d+", side)) for side in sides)
+            found.append((left, right))
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(shipped_configs()))
+def test_equations_hold(name: str) -> None:
+    overrides = ["data.judgements=x"] if name in ("arguments", "tldr_pythia_1b") else []
+    lines = batch_algebra(load(name, overrides))
+    for line in lines:
+        for left, right in equations(line):
+            assert left == right, line
+
+
+def test_ppo_line_has_the_numbers_of_the_config() -> None:
+    lines = batch_algebra(load("capitals", ["ppo.batch_size=96", "ppo.samples_per_prompt=3", "ppo.minibatches=2"]))
+    assert "ppo: 96 responses a step = 32 prompts x 3 samples" in lines
+    assert "ppo: a minibatch of 48 = 1 ranks x 8 micro_batch x 6 accumulation" in lines
+
+
+@given(st.integers(1, 500), st.integers(1, 64))
+def test_largest_divisor(number: int, limit: int) -> None:
+    assert largest_divisor(number, limit) == max(d for d in range(1, limit + 1) if number % d == 0)

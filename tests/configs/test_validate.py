@@ -1,0 +1,136 @@
+"""Every setting has a rule; settings that do not fit together are named together, with a value that would do."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sandwiching.configs.fields import block_of, settings_of
+from sandwiching.configs.load import ConfigError, load
+from sandwiching.configs.ranges import CHOICES, FREE_TEXT, RANGES
+from sandwiching.configs.schema import TASKS, ArmConfig, Config
+from sandwiching.configs.validate import problems
+
+
+def settings(kinds: tuple[type, ...]) -> Iterator[str]:
+    """`<dataclass>.<setting>` of every setting of these types in the schema."""
+    waiting: list[type] = [Config, ArmConfig, *TASKS.values()]
+    seen: set[type] = set()
+    while waiting:
+        block = waiting.pop()
+        if block in seen:
+            continue
+        seen.add(block)
+        for name, kind in settings_of(block, TASKS["capitals"]).items():
+            inner = block_of(kind)
+            if inner is not None:
+                waiting.append(inner)
+            elif {kind, *get_args(kind)} & set(kinds) and list not in {kind, getattr(kind, "__origin__", None)}:
+                yield f"{block.__name__}.{name}"
+
+
+def test_every_number_has_a_range() -> None:
+    assert set(settings((int, float))) == set(RANGES)
+
+
+def test_every_text_has_choices_or_is_free() -> None:
+    texts = {name for name in settings((str,)) if name not in ("ArmConfig.overrides", "Config.arms")}
+    assert texts == set(CHOICES) | set(FREE_TEXT)
+    assert not set(CHOICES) & set(FREE_TEXT)
+
+
+def test_defaults_are_within_their_own_rules() -> None:
+    assert problems(load("capitals")) == []
+
+
+JUDGEMENTS = ["task={name: judgements}"]
+APART = [
+    (["ppo.batch_size=33", "ppo.samples_per_prompt=2"], ["ppo.batch_size=33", "ppo.samples_per_prompt=2", "32 or 34"]),
+    (["ppo.batch_size=10", "ppo.minibatches=4"], ["ppo.batch_size=10", "ppo.minibatches=4", "8 or 12"]),
+    (["ppo.batch_size=8", "resources.learner_ranks=3"], ["resources.learner_ranks=3", "6 or 9"]),
+    (["sft.batch_size=20"], ["sft.batch_size=20", "resources.micro_batch=8", "16 or 24"]),
+    (["ppo.advantage=group"], ["ppo.advantage=group", "ppo.samples_per_prompt=1", "samples_per_prompt=2"]),
+    (["ppo.advantage=leave_one_out"], ["ppo.samples_per_prompt=2"]),
+    (["model.lora=null"], ["reward_model.kind=lora", "model.lora", "reward_model.kind=full"]),
+    (["ppo.sampling.max_new_tokens=96"], ["ppo.sampling.max_new_tokens=96", "model.max_length=96", "192"]),
+    (["check.ceiling=celing"], ["check.ceiling=celing", "check.ceiling=ceiling"]),
+    (["check.ceiling=weak"], ["check.ceiling=weak", "tier weak"]),
+    (["data.splits.dev=0.7"], ["data.splits.dev=0.7", "data.splits.final=0.35"]),
+    (["data.splits.dev_groups=[a,b]", "data.splits.final_groups=[b]"], ["dev_groups", "final_groups", "share b"]),
+    (["data.judgements=x.jsonl"], ["data.judgements=x.jsonl", "task.name=judgements"]),
+    (["judgements.raters_per_pair=99"], ["judgements.raters_per_pair=99", "task.raters=40"]),
+    (["check.raters_per_response=99"], ["check.raters_per_response=99", "task.check_raters=20"]),
+    (["ppo.value_warmup_steps=12"], ["ppo.value_warmup_steps=12", "ppo.steps=12", "at most 11"]),
+    (
+        ["ppo.value_warmup_steps=2", "ppo.advantage=group", "ppo.samples_per_prompt=2"],
+        ["ppo.value_warmup_steps=2", "no value model"],
+    ),
+    (["resources.offload=true"], ["resources.offload=true", "resources.gpus=0"]),
+    (["resources.gpus=3", "resources.nodes=2"], ["resources.gpus=3", "resources.nodes=2", "2 would do"]),
+    (["resources.gpus=2", "resources.learner_ranks=4"], ["learner_ranks=4", "resources.gpus=2", "learner_ranks=2"]),
+    (["resources.gpus=2", "resources.colocate=false"], ["resources.colocate=false", "resources.gpus=3"]),
+    (["ppo.kl.coefficient=-1"], ["ppo.kl.coefficient", "at least 0"]),
+    (["ppo.optimizer.learning_rate=.inf"], ["ppo.optimizer.learning_rate", "above 0"]),
+    (["ppo.sampling.temperature=0"], ["ppo.sampling.temperature", "above 0"]),
+    (["pairs.samples=1"], ["pairs.samples", "at least 2"]),
+    (["ppo.lam=1.2"], ["ppo.lam", "at most 1"]),
+    (["model.precision=fp16"], ["model.precision", "fp32, bf16"]),
+    (["seeds=[0,0]"], ["seeds", "different"]),
+    (["seeds=[]"], ["seeds"]),
+    (["arms={weak: null, ceiling: null}"], ["arms", "at least one"]),
+    (["arms.weak.ppo.batch_size=7", "arms.weak.ppo.minibatches=2"], ["arms.weak: ", "ppo.batch_size=7", "6 or 8"]),
+]
+
+
+@pytest.mark.parametrize(("overrides", "said"), APART, ids=[" ".join(overrides) for overrides, _ in APART])
+def test_settings_that_do_not_fit(overrides: list[str], said: list[str]) -> None:
+    with pytest.raises(ConfigError) as error:
+        load("capitals", overrides)
+    message = str(error.value)
+    assert len(message.splitlines()) == 1
+    for part in said:
+        assert part in message
+
+
+def test_all_problems_are_said_at_once() -> None:
+    with pytest.raises(ConfigError) as error:
+        load("capitals", ["ppo.lam=2", "ppo.gamma=0", "model.precision=x"])
+    assert len(str(error.value).splitlines()) == 3
+
+
+def test_task_judgements_needs_a_file_and_no_sft() -> None:
+    with pytest.raises(ConfigError, match=r"data\.judgements=FILE"):
+        load("arguments")
+    with pytest.raises(ConfigError, match="set sft=null"):
+        load("arguments", ["data.judgements=x.jsonl", "sft.epochs=1"])
+
+
+@given(
+    batch=st.integers(1, 200),
+    samples=st.integers(1, 6),
+    minibatches=st.integers(1, 6),
+    ranks=st.integers(1, 6),
+)
+def test_the_batch_size_that_is_proposed_would_do(batch: int, samples: int, minibatches: int, ranks: int) -> None:
+    config = load("tiny")
+    assert config.ppo is not None
+    config.sft = None
+    config.resources.learner_ranks = ranks
+    config.ppo = dataclasses.replace(
+        config.ppo, batch_size=batch, samples_per_prompt=samples, minibatches=minibatches
+    )
+    found = [problem for problem in problems(config) if "ppo.batch_size" in problem]
+    fits = batch % samples == 0 and batch % (minibatches * ranks) == 0
+    assert (not found) == fits
+    for problem in found:
+        proposed = re.search(r"; ([\d or]+) would do", problem)
+        assert proposed
+        for number in proposed[1].split(" or "):
+            config.ppo = dataclasses.replace(config.ppo, batch_size=int(number))
+            assert problems(config) == []

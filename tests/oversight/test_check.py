@@ -1,0 +1,174 @@
+"""The whole check with tiny random policies on a few prompts."""
+
+import json
+from dataclasses import dataclass
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from sandwiching.configs.schema import (
+    CapitalsTask,
+    CheckConfig,
+    DataConfig,
+    ModelConfig,
+    ResourcesConfig,
+    SamplingConfig,
+)
+from sandwiching.oversight.check import check
+from sandwiching.oversight.outcomes import outcomes
+from sandwiching.oversight.policies import find_policies
+from sandwiching.policy.base_models import resolve
+from sandwiching.training.artifacts import StageFolder
+from sandwiching.training.engines import build_engine
+
+MODEL = ModelConfig(path="tiny", max_length=128)
+CHECK = CheckConfig(
+    samples=2, sampling=SamplingConfig(max_new_tokens=4), max_prompts=12, curve_prompts=4, raters_per_response=2
+)
+RESOURCES = ResourcesConfig(rollout_batch=16)
+
+
+@dataclass
+class Engines:
+    """Roles of one process; counts the engines it makes."""
+
+    resources: ResourcesConfig
+    made: int = 0
+
+    def engine(self, spec):
+        self.made += 1
+        return build_engine(spec, self.resources)
+
+
+def policy(folder, seed):
+    """The tiny model, its weights moved by noise of `seed` (None: as it is)."""
+    start = resolve("tiny")
+    model = AutoModelForCausalLM.from_pretrained(start)
+    if seed is not None:
+        torch.manual_seed(seed)
+        for parameter in model.parameters():
+            parameter.data += 0.05 * torch.randn_like(parameter)
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(start).save_pretrained(folder)
+    return model
+
+
+@pytest.fixture(scope="module")
+def parents(tmp_path_factory):
+    """SFT and one arm of two seeds; seed 0's arm is the floor itself."""
+    root, found = tmp_path_factory.mktemp("store"), {}
+    for seed in (0, 1):
+        policy(root / f"sft{seed}" / "model", None)
+        arm = root / f"ppo{seed}"
+        model = policy(arm / "model", None if seed == 0 else 7)
+        (arm / "snapshots" / "step_2").mkdir(parents=True)
+        weights = {name: tensor.clone() for name, tensor in model.state_dict().items() if name != "lm_head.weight"}
+        save_file(weights, arm / "snapshots" / "step_2" / "weights.safetensors")
+        records = [{"step": n, "ppo/score": 0.1 * n, "ppo/kl": 0.2 * n} for n in (1, 2)]
+        (arm / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+        found |= {f"sft/seed{seed}": root / f"sft{seed}", f"ppo/weak/seed{seed}": arm}
+    return found
+
+
+def run(parents, path, seeds=(0, 1)):
+    path.mkdir()
+    (path / "attempt").write_text("1")
+    roles = Engines(RESOURCES)
+    metrics = check(
+        model=MODEL,
+        task=CapitalsTask(name="capitals"),
+        data=DataConfig(),
+        check=CHECK,
+        arms=["weak"],
+        seeds=list(seeds),
+        resources=RESOURCES,
+        parents=parents,
+        folder=StageFolder(path, 1),
+        roles=roles,
+    )
+    return metrics, json.loads((path / "check.json").read_text()), roles
+
+
+@pytest.fixture(scope="module")
+def result(parents, tmp_path_factory):
+    path = tmp_path_factory.mktemp("check") / "check-key"
+    return *run(parents, path), path
+
+
+def test_check_writes_its_files_and_item_records(result):
+    metrics, record, roles, path = result
+    assert {"check.json", "check.txt", "check.svg", "curves.json", "curves.svg"} <= {
+        file.name for file in path.iterdir()
+    }
+    assert roles.made == 1
+    assert len(record["items"]) == 12
+    answers = record["policies"]["weak/seed1"]
+    assert all(len(row) == 2 for row in answers["responses"])
+    assert all(
+        len(row) == len(item["candidates"]) for row, item in zip(answers["logprobs"], record["items"], strict=True)
+    )
+    assert all(len(votes) == 2 for row in answers["approvals"] for votes in row)
+    assert metrics["check/weak/free"] == pytest.approx(outcomes(record).policies["weak"]["free"].mean())
+    assert record["headline"] == record["summary"]["headline"]
+
+
+def test_a_policy_equal_to_the_floor_gets_equal_answers(result):
+    """The sampling noise is common to all policies, so equal weights show no gain at all."""
+    record = result[1]
+    floor, same, other = (record["policies"][name] for name in ("floor/seed0", "weak/seed0", "weak/seed1"))
+    for part in ("responses", "correct", "logprobs", "approvals"):
+        assert same[part] == floor[part]
+    assert other["responses"] != record["policies"]["floor/seed1"]["responses"]
+    found = outcomes(record)
+    assert (found.policies["weak"]["free"][0] == found.policies["floor"]["free"][0]).all()
+
+
+def test_the_anchor_is_a_sample_of_its_own(result):
+    floor = result[1]["policies"]["floor/seed0"]
+    assert len(floor["anchors"]) == 12
+    assert all(len(row) == 2 for row in floor["responses"])
+    assert floor["anchors"] != [row[0] for row in floor["responses"]]
+
+
+def test_curves_start_at_the_floor_and_follow_snapshots(result):
+    curves = json.loads((result[3] / "curves.json").read_text())
+    assert [(one["arm"], one["seed"]) for one in curves] == [("weak", 0), ("weak", 1)]
+    assert [point["updates"] for point in curves[0]["gold"]] == [0, 2]
+    assert curves[0]["gold"][0]["free"] == curves[0]["gold"][1]["free"]
+    assert curves[0]["updates"] == [0, 1]
+
+
+def test_a_restart_asks_nothing_again(result, parents, tmp_path):
+    path = tmp_path / "again"
+    path.mkdir()
+    (path / "cache").symlink_to(result[3] / "cache")
+    (path / "attempt").write_text("1")
+
+    class NoEngine:
+        resources = RESOURCES
+
+        def engine(self, spec):
+            return None
+
+    metrics = check(
+        model=MODEL, task=CapitalsTask(name="capitals"), data=DataConfig(), check=CHECK, arms=["weak"], seeds=[0, 1],
+        resources=RESOURCES, parents=parents, folder=StageFolder(path, 1), roles=NoEngine(),
+    )  # fmt: skip
+    assert metrics == result[0]
+    assert (path / "check.json").read_bytes() == (result[3] / "check.json").read_bytes()
+
+
+def test_an_arm_without_a_policy_is_refused(parents):
+    with pytest.raises(ValueError, match=r"arms.best: there is no ppo/best/seed0 .*best_of_n"):
+        find_policies(MODEL, CHECK, ["weak", "best"], [0], parents)
+    with pytest.raises(ValueError, match="arms.floor"):
+        find_policies(MODEL, CHECK, ["floor"], [0], parents)
+    with pytest.raises(ValueError, match="set from|sft"):
+        find_policies(MODEL, CheckConfig(floor="weak"), ["weak"], [0], parents)
+
+
+def test_without_sft_the_base_model_is_the_floor(parents):
+    found = find_policies(MODEL, CHECK, ["weak"], [0], {"ppo/weak/seed0": parents["ppo/weak/seed0"]})
+    assert found.models["floor", 0] == resolve("tiny")

@@ -1,0 +1,50 @@
+"""The registry of state."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sandwiching.training.prompts import PromptQueue
+from sandwiching.training.state import RandomState, StateRegistry
+
+
+class Loop:
+    def __init__(self) -> None:
+        self.prompts = PromptQueue(["a", "b", "c"], [[1], [2], [3]], seed=0)
+        self.random = RandomState()
+        self.registry = StateRegistry()
+        self.registry.register(self)
+
+
+def draws() -> tuple:
+    return random.random(), float(np.random.rand()), torch.rand(2).tolist()
+
+
+def test_everything_comes_back(tmp_path: Path) -> None:
+    loop = Loop()
+    loop.prompts.take(2, 1)
+    loop.registry.save(tmp_path / "loop.pt")
+    expected = draws()
+    other = Loop()
+    draws()
+    other.registry.load(tmp_path / "loop.pt")
+    assert draws() == expected
+    assert other.prompts.consumed == 2
+
+
+def test_a_bare_generator_cannot_be_forgotten() -> None:
+    loop = Loop()
+    loop.generator = torch.Generator()
+    with pytest.raises(TypeError, match=r"Loop\.generator"):
+        loop.registry.register(loop)
+
+
+def test_state_of_another_loop_is_refused(tmp_path: Path) -> None:
+    loop = Loop()
+    loop.registry.save(tmp_path / "loop.pt")
+    del loop.registry.entries["prompts"]
+    with pytest.raises(ValueError, match="holds the state of"):
+        loop.registry.load(tmp_path / "loop.pt")

@@ -1,0 +1,91 @@
+"""Checkpoints that are whole or absent: written aside, hashed, renamed; the newest good one is resumed from."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+
+from sandwiching.training.artifacts import StageFolder, file_sha256
+
+COMPLETE = "complete.json"
+log = logging.getLogger(__name__)
+
+
+def step_of(path: Path) -> int:
+    """N of .../step_N."""
+    return int(path.name.removeprefix("step_"))
+
+
+def begin(folder: StageFolder, step: int) -> Path:
+    """An empty directory to write the checkpoint of `step` into; unsealed, so that no reader takes it."""
+    temporary = folder.checkpoints / f".writing_step_{step}"
+    if temporary.exists():
+        shutil.rmtree(temporary)
+    temporary.mkdir(parents=True)
+    return temporary
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
+def seal(temporary: Path, final: Path, folder: StageFolder) -> None:
+    """Fsync and hash every file, list them in complete.json, and rename to `final` in one step.
+
+    Raises StaleAttempt when a newer attempt owns the folder.
+    """
+    files = [file for file in sorted(temporary.rglob("*")) if file.is_file()]
+    for file in files:
+        _fsync(file)
+    listing = {str(file.relative_to(temporary)): [file.stat().st_size, file_sha256(file)] for file in files}
+    complete = temporary / COMPLETE
+    complete.write_text(json.dumps(listing, indent=1))
+    _fsync(complete)
+    folder.check_attempt()
+    if final.exists():
+        shutil.rmtree(final)
+    temporary.replace(final)
+    _fsync(final.parent)
+
+
+def fault(path: Path) -> str | None:
+    """What is wrong with a checkpoint, or None."""
+    complete = path / COMPLETE
+    if not complete.exists():
+        return f"no {COMPLETE}"
+    try:
+        listing = json.loads(complete.read_text())
+    except json.JSONDecodeError:
+        return f"{COMPLETE} is not JSON"
+    for name, (size, digest) in listing.items():
+        file = path / name
+        if not file.exists():
+            return f"{name} is missing"
+        if file.stat().st_size != size:
+            return f"{name} has {file.stat().st_size} bytes, not {size}"
+        if file_sha256(file) != digest:
+            return f"{name} has another sha256"
+    return None
+
+
+def latest(checkpoints: Path) -> Path | None:
+    """The newest checkpoint whose sizes and hashes hold; each bad one is named in a warning and left alone."""
+    if not checkpoints.exists():
+        return None
+    for path in sorted(checkpoints.glob("step_*"), key=step_of, reverse=True):
+        wrong = fault(path)
+        if wrong is None:
+            return path
+        log.warning("checkpoint %s is refused: %s", path, wrong)
+    return None
+
+
+def prune(checkpoints: Path, keep: int) -> None:
+    """Delete all but the newest `keep` checkpoints."""
+    for path in sorted(checkpoints.glob("step_*"), key=step_of, reverse=True)[keep:]:
+        shutil.rmtree(path)

@@ -1,0 +1,114 @@
+"""A module under DeepSpeed, for the PPO learner: accumulate, step, and full weights whatever the ZeRO stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import deepspeed
+import torch
+from deepspeed.utils import safe_get_full_fp32_param
+from torch import Tensor, nn
+
+from sandwiching.configs.schema import OptimizerConfig, ResourcesConfig
+from sandwiching.training import distributed
+from sandwiching.training.deepspeed_config import deepspeed_config
+
+
+class TrainingEngine:
+    """One trained module on this rank. Only parameters that require gradients are optimised, gathered and saved."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        optimizer: OptimizerConfig,
+        learning_rate: float,
+        resources: ResourcesConfig,
+        precision: str,
+        micro_batches: int,
+    ) -> None:
+        self.micro_batches = micro_batches
+        self.learning_rate = learning_rate
+        self.zero_stage = resources.zero_stage
+        trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        config = deepspeed_config(
+            zero_stage=resources.zero_stage,
+            precision=precision,
+            micro_batch=resources.micro_batch,
+            accumulation=micro_batches,
+            max_grad_norm=optimizer.max_grad_norm,
+            offload=resources.offload,
+        )
+        adam = torch.optim.AdamW(
+            trained, lr=learning_rate, eps=optimizer.adam_epsilon, weight_decay=optimizer.weight_decay
+        )
+        self.engine, *_ = deepspeed.initialize(
+            model=module, optimizer=adam, model_parameters=trained, config=config, dist_init_required=False
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the module computes."""
+        return self.engine.device
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        """The module's forward, through DeepSpeed (ZeRO-3 gathers weights in it)."""
+        return self.engine(*inputs, **options)
+
+    def step(self, losses: Iterable[Callable[[], Tensor]], scale: float) -> float | None:
+        """One optimiser step from `micro_batches` losses whose sum over all ranks is the loss.
+
+        scale: learning rate relative to the configured one. Returns the gradient norm before clipping, which DeepSpeed
+        does not tell without ZeRO.
+        """
+        for group in self.engine.optimizer.param_groups:
+            group["lr"] = self.learning_rate * scale
+        count = 0
+        for loss in losses:
+            # DeepSpeed averages gradients over ranks; the losses' denominators are global already.
+            self.engine.backward(loss() * distributed.world_size(), scale_wrt_gas=False)
+            self.engine.step()
+            count += 1
+        assert count == self.micro_batches, f"{count} micro-batches, not {self.micro_batches}"
+        norm = self.engine.get_global_grad_norm()
+        return None if norm is None else float(norm)
+
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        """Trained parameters are whole inside (ZeRO-3 partitions them outside)."""
+        trained = [parameter for parameter in self.engine.module.parameters() if parameter.requires_grad]
+        if self.zero_stage == 3:
+            with deepspeed.zero.GatheredParameters(trained):
+                yield
+        else:
+            yield
+
+    def master_weights(self) -> dict[str, Tensor]:
+        """The fp32 master copy of every trained parameter, by name, on CPU; all ranks must call."""
+        weights = {}
+        for name, parameter in self.engine.module.named_parameters():
+            if parameter.requires_grad:
+                whole = safe_get_full_fp32_param(parameter)
+                weights[name] = (parameter.detach() if whole is None else whole).float().cpu().clone()
+        return weights
+
+    def save(self, directory: Path) -> None:
+        """Trained weights and optimiser of every rank."""
+        self.engine.save_checkpoint(str(directory), tag="engine", save_latest=False, exclude_frozen_parameters=True)
+
+    def load(self, directory: Path) -> None:
+        """Back to what `save` wrote, on the same number of ranks.
+
+        Raises ValueError when the checkpoint was written by another number of ranks.
+        """
+        written = len(list((directory / "engine").glob("*optim_states.pt")))
+        if self.zero_stage > 0 and written != distributed.world_size():
+            raise ValueError(
+                f"{directory} was written by {written} learner ranks, this run has {distributed.world_size()}: "
+                f"set resources.learner_ranks={written}"
+            )
+        path, _ = self.engine.load_checkpoint(str(directory), tag="engine", load_module_strict=False)
+        if path is None:
+            raise ValueError(f"{directory} holds no DeepSpeed checkpoint")

@@ -1,0 +1,29 @@
+"""Rollout engines from plain specs: the place to add another kind of engine."""
+
+from __future__ import annotations
+
+from sandwiching.configs.schema import LoraConfig, ResourcesConfig
+from sandwiching.policy.engine import TransformersEngine
+from sandwiching.policy.lora import LoraSpec
+from sandwiching.policy.tokenization import load_tokenizer
+from sandwiching.training.devices import compute_dtype, default_device
+from sandwiching.training.roles import EngineSpec
+
+
+def lora_spec(lora: LoraConfig | None) -> LoraSpec | None:
+    """The adapter's shape as policy/ takes it."""
+    return LoraSpec(lora.rank, lora.alpha, lora.target_modules) if lora else None
+
+
+def build_engine(spec: EngineSpec, resources: ResourcesConfig) -> TransformersEngine:
+    """Hugging Face generate on this process's device."""
+    tokenizer = load_tokenizer(spec.folder, spec.model.pad_token)
+    return TransformersEngine(
+        spec.folder,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        device=default_device(),
+        dtype=compute_dtype(spec.model.precision),
+        lora=lora_spec(spec.model.lora) if spec.adapters else None,
+        max_batch=resources.rollout_batch,
+    )

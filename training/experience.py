@@ -1,0 +1,88 @@
+"""From rollouts, scores and evaluations to what an update trains on. Pure: tensors in, tensors out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sandwiching.configs.schema import PPOConfig, RewardModelConfig
+from sandwiching.policy.advantages import ADVANTAGES, token_rewards, whiten
+from sandwiching.policy.kl import KL_ESTIMATORS
+from sandwiching.policy.losses import MISSING_EOS
+from sandwiching.policy.records import Evaluation, PPOBatch, Rollouts
+from sandwiching.reward_model.ensemble import COMBINE
+from sandwiching.training.roles import Scores
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """score_B after the end-of-text rule, kl_B in nats a sequence, and the step's metrics (docs/metrics.md)."""
+
+    score_B: Tensor
+    kl_B: Tensor
+    metrics: dict[str, float]
+
+
+def group_index(prompt_ids: tuple[str, ...]) -> Tensor:
+    """[B] int64: the same number for the responses to one prompt."""
+    numbers: dict[str, int] = {}
+    return torch.tensor([numbers.setdefault(prompt, len(numbers)) for prompt in prompt_ids])
+
+
+def experience(
+    rollouts: Rollouts,
+    scores: Scores,
+    evaluation: Evaluation,
+    ppo: PPOConfig,
+    reward_model: RewardModelConfig,
+    kl_coefficient: float,
+) -> tuple[PPOBatch, StepRecord]:
+    """Combine the ensemble, penalise KL, estimate and whiten advantages over the whole batch."""
+    mask_BT = rollouts.response_mask_BT
+    reference_BT = evaluation.reference_logprobs_BT
+    if scores.reference_logprobs_BT is not None:
+        reference_BT = scores.reference_logprobs_BT
+    combined_B = COMBINE[reward_model.combine](scores.rewards_KB, reward_model.uwo_lambda)
+    score_B = MISSING_EOS[ppo.missing_eos](combined_B, rollouts.finished_B, ppo.missing_eos_score)
+    log_ratio_BT = (evaluation.logprobs_BT - reference_BT) * mask_BT
+    penalty_BT = KL_ESTIMATORS[ppo.kl.estimator](log_ratio_BT) * mask_BT
+    rewards_BT = token_rewards(score_B, penalty_BT, mask_BT, kl_coefficient)
+    if ppo.whiten_rewards:
+        rewards_BT = whiten(rewards_BT, mask_BT, shift_mean=False)
+    advantages_BT, returns_BT = ADVANTAGES[ppo.advantage](
+        rewards_BT, evaluation.values_BT, mask_BT, ppo.gamma, ppo.lam, group_index(rollouts.prompt_ids)
+    )
+    batch = PPOBatch(
+        tokens_BS=rollouts.tokens_BS,
+        attention_BS=rollouts.attention_BS,
+        response_mask_BT=mask_BT,
+        logprobs_BT=evaluation.logprobs_BT,
+        values_BT=evaluation.values_BT,
+        advantages_BT=whiten(advantages_BT, mask_BT),
+        returns_BT=returns_BT,
+    )
+    kl_B = log_ratio_BT.sum(1)
+    metrics = _metrics(rollouts, scores, evaluation, combined_B, score_B, kl_B)
+    metrics["ppo/kl_coefficient"] = kl_coefficient
+    metrics["ppo/return"] = float(rewards_BT.sum(1).mean())
+    return batch, StepRecord(score_B, kl_B, metrics)
+
+
+def _metrics(
+    rollouts: Rollouts, scores: Scores, evaluation: Evaluation, combined_B: Tensor, score_B: Tensor, kl_B: Tensor
+) -> dict[str, float]:
+    mask_BT = rollouts.response_mask_BT
+    tokens = mask_BT.sum().clamp(min=1)
+    mismatch_BT = (evaluation.logprobs_BT - rollouts.behaviour_logprobs_BT).abs() * mask_BT
+    return {
+        "ppo/score": float(combined_B.mean()),
+        "ppo/score_with_eos_rule": float(score_B.mean()),
+        "ppo/score_spread": float(scores.rewards_KB.std(0, unbiased=False).mean()),
+        "ppo/kl": float(kl_B.mean()),
+        "ppo/entropy_before": float((evaluation.entropy_BT * mask_BT).sum() / tokens),
+        "ppo/response_tokens": float(mask_BT.sum(1).float().mean()),
+        "ppo/finished": float(rollouts.finished_B.float().mean()),
+        "ppo/engine_mismatch": float(mismatch_BT.sum() / tokens),
+    }

@@ -1,0 +1,227 @@
+"""What the two Hugging Face trainers share (SFT and reward model): arguments, DeepSpeed, sealed checkpoints, metrics.
+
+The trainers see a dataset whose rows are already in training order, so an optimiser step is the same set of rows
+whatever the ranks, the micro-batch or the accumulation: one epoch of Hugging Face's loop, read sequentially.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.state import AcceleratorState, GradientState
+from deepspeed import DeepSpeedEngine
+from deepspeed.utils import safe_get_full_fp32_param
+from torch import Tensor, nn
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+from transformers.trainer import TRAINER_STATE_NAME
+
+from sandwiching.configs.schema import OptimizerConfig, ResourcesConfig
+from sandwiching.training import distributed
+from sandwiching.training.artifacts import StageFolder
+from sandwiching.training.checkpoints import begin, latest, prune, seal, step_of
+from sandwiching.training.deepspeed_config import deepspeed_config
+from sandwiching.training.metrics import MetricsLog
+from sandwiching.training.schedule import SCHEDULES
+
+Observer = Callable[[str, int, int, Mapping[str, float]], None]
+"""Called as observer(stage, step, total steps, metrics of the step)."""
+
+
+def no_observer(stage: str, step: int, total: int, metrics: Mapping[str, float]) -> None:
+    """Watches nothing."""
+
+
+def trainer_arguments(
+    *,
+    optimizer: OptimizerConfig,
+    resources: ResourcesConfig,
+    precision: str,
+    rows_per_batch: int,
+    accumulation: int,
+    seed: int,
+    folder: StageFolder,
+    persistence_threshold: int,
+) -> dict[str, Any]:
+    """Keyword arguments of TRL's SFTConfig and RewardConfig that both stages share.
+
+    persistence_threshold: parameters of fewer elements stay whole under ZeRO-3.
+    Raises ValueError for bf16 without ZeRO, where DeepSpeed's fp32 master weights cannot be read back.
+    """
+    if precision == "bf16" and resources.zero_stage == 0:
+        raise ValueError("resources.zero_stage=0 keeps no fp32 master weights for model.precision=bf16: use 1, 2 or 3")
+    # Without it accelerate sets the thread count by its own guess, and another count gives other bits.
+    os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
+    return {
+        "output_dir": str(folder.checkpoints),
+        "per_device_train_batch_size": rows_per_batch,
+        "gradient_accumulation_steps": accumulation,
+        "num_train_epochs": 1,
+        "train_sampling_strategy": "sequential",
+        "learning_rate": optimizer.learning_rate,
+        "weight_decay": optimizer.weight_decay,
+        "adam_epsilon": optimizer.adam_epsilon,
+        "max_grad_norm": optimizer.max_grad_norm,
+        "optim": "adamw_torch",
+        "bf16": precision == "bf16",
+        "use_cpu": not torch.cuda.is_available(),
+        "activation_checkpointing": resources.gradient_checkpointing,
+        "deepspeed": deepspeed_config(
+            zero_stage=resources.zero_stage,
+            precision=precision,
+            micro_batch=rows_per_batch,
+            accumulation=accumulation,
+            max_grad_norm=optimizer.max_grad_norm,
+            offload=resources.offload,
+            persistence_threshold=persistence_threshold,
+        ),
+        "save_strategy": "steps",
+        "save_steps": resources.checkpoint_every,
+        "logging_strategy": "steps",
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "remove_unused_columns": False,
+        "dataloader_pin_memory": torch.cuda.is_available(),
+        "report_to": "none",
+        "disable_tqdm": True,
+        "seed": seed,
+    }
+
+
+class StepRecorder(TrainerCallback):
+    """Writes metrics.jsonl on rank 0, and tells the observer."""
+
+    def __init__(self, stage: str, folder: StageFolder, observer: Observer) -> None:
+        self.stage = stage
+        self.folder = folder
+        self.log = MetricsLog(folder.metrics)
+        self.observer = observer
+        self.started = time.monotonic()
+        self.last: dict[str, float] = {}
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Start the clock of an optimiser step."""
+        self.started = time.monotonic()
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """One record an optimiser step; the summary at the end of the training has no `loss` and is left out."""
+        logs: dict[str, float] = kwargs["logs"]
+        if "loss" not in logs or not state.is_world_process_zero:
+            return
+        names = {"loss": "loss", "grad_norm": "gradient_norm", "learning_rate": "learning_rate"}
+        metrics = {f"{self.stage}/{ours}": float(logs[theirs]) for theirs, ours in names.items() if theirs in logs}
+        extra = {key: value for key, value in logs.items() if key.startswith(f"{self.stage}/")}
+        self.last = metrics | extra
+        self.folder.check_attempt()
+        self.log.write({"step": state.global_step, **self.last, "time/step_seconds": time.monotonic() - self.started})
+        self.folder.report(state.global_step, state.max_steps)
+        self.observer(self.stage, state.global_step, state.max_steps, self.last)
+
+
+class SealedTrainer(Trainer):
+    """A Trainer under DeepSpeed whose checkpoints are whole or absent. Mix in before TRL's trainer.
+
+    A checkpoint holds DeepSpeed's state of every rank (weights, optimiser), the scheduler, the random generators of
+    every rank and the trainer's position.
+    """
+
+    folder: StageFolder
+    keep: int
+    schedule: OptimizerConfig
+    recorder: StepRecorder
+
+    def setup(
+        self, stage: str, folder: StageFolder, keep: int, schedule: OptimizerConfig, observer: Observer | None
+    ) -> None:
+        """Where checkpoints and metrics go, and which schedule the learning rate follows."""
+        self.folder = folder
+        self.keep = keep
+        self.schedule = schedule
+        self.recorder = StepRecorder(stage, folder, observer or no_observer)
+        self.remove_callback(PrinterCallback)
+        self.add_callback(self.recorder)
+
+    def _send_telemetry(self) -> None:
+        """Nothing is sent anywhere."""
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        """The schedules of training/schedule.py, which PPO uses too."""
+        scale, ratio = SCHEDULES[self.schedule.scheduler], self.schedule.warmup_ratio
+        chosen = self.optimizer if optimizer is None else optimizer
+        assert isinstance(chosen, torch.optim.Optimizer)
+        self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
+            chosen, lambda step: scale(min(step, num_training_steps), num_training_steps, ratio)
+        )
+        self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        step = self.state.global_step
+        writing = begin(self.folder, step) if distributed.rank() == 0 else None
+        temporary = distributed.all_gather_objects(writing)[0]
+        self._save_optimizer_and_scheduler(str(temporary))
+        self._save_rng_state(str(temporary))
+        if distributed.rank() == 0:
+            self.state.save_to_json(str(temporary / TRAINER_STATE_NAME))
+        distributed.barrier()
+        if distributed.rank() == 0:
+            seal(temporary, self.folder.checkpoints / f"step_{step}", self.folder)
+            prune(self.folder.checkpoints, self.keep)
+        distributed.barrier()
+
+    def run(self) -> dict[str, float]:
+        """Train to the end from the newest good checkpoint. Returns the metrics of the last step (rank 0)."""
+        checkpoint = distributed.all_gather_objects(
+            latest(self.folder.checkpoints) if distributed.rank() == 0 else None
+        )[0]
+        if checkpoint is not None:
+            check_ranks(checkpoint)
+        if distributed.rank() == 0:
+            self.recorder.log.cut(0 if checkpoint is None else step_of(checkpoint))
+        self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        return self.recorder.last
+
+    def trained_weights(self) -> dict[str, Tensor]:
+        """fp32 master copy of every trained parameter by name, on rank 0's CPU; all ranks must call, others get none."""
+        assert self.model is not None
+        weights = {}
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                whole = safe_get_full_fp32_param(parameter)
+                if distributed.rank() == 0:
+                    weights[name] = (parameter.detach() if whole is None else whole).float().cpu().clone()
+        return weights
+
+    def release(self) -> None:
+        """Give the engine's memory and hooks back, and make `from_pretrained` in this process normal again."""
+        engine = self.model_wrapped
+        assert isinstance(engine, DeepSpeedEngine)
+        engine.destroy()
+        self.accelerator.free_memory()
+        reset_accelerate_state()
+
+
+def check_ranks(checkpoint: Path) -> None:
+    """Raise ValueError when the checkpoint was written by another number of ranks, which DeepSpeed cannot load."""
+    written = len(list(checkpoint.glob("rng_state*.pth")))
+    if written != distributed.world_size():
+        raise ValueError(
+            f"{checkpoint} was written by {written} ranks, this run has {distributed.world_size()}: "
+            f"set resources.learner_ranks={written}, or delete {checkpoint.parent} to start over"
+        )
+
+
+def reset_accelerate_state() -> None:
+    """Forget the DeepSpeed plugin; after ZeRO-3 the next from_pretrained would give empty weights otherwise."""
+    unset_hf_deepspeed_config()
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()

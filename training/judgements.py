@@ -1,0 +1,82 @@
+"""Judgements of one tier: asked of raters about the sampled pairs, or read from the user's file. Training split only."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sandwiching.configs.schema import DataConfig, JudgementsConfig, ResourcesConfig, TaskConfig
+from sandwiching.tasks.capitals_gold import expert_raters
+from sandwiching.tasks.readers import JudgementRow, read_judgements, write_judgements
+from sandwiching.tasks.records import Rater, Tier
+from sandwiching.tasks.registry import make_task
+from sandwiching.training.artifacts import StageFolder
+from sandwiching.training.pairs import read_pairs
+from sandwiching.training.roles import Roles
+
+FILE = "judgements.jsonl.gz"
+
+
+def collect_judgements(
+    *,
+    task: TaskConfig,
+    data: DataConfig,
+    judgements: JudgementsConfig,
+    seed: int,
+    tier: Tier,
+    resources: ResourcesConfig,
+    parents: Mapping[str, Path],
+    folder: StageFolder,
+    roles: Roles,
+) -> dict[str, float]:
+    """Write judgements.jsonl.gz. Returns counts and the share of ties.
+
+    Raises ValueError when there is nothing to judge or no judgement of the tier.
+    """
+    if "pairs" in parents:
+        raters = _raters(task, data, seed, tier)
+        rows = _ask(raters, parents["pairs"], judgements.raters_per_pair, seed)
+    else:
+        rows = _read(task, data, seed, tier, folder)
+    if not rows:
+        raise ValueError(f"no {tier} judgements for the training split: check data.judgements, data.splits and arms")
+    write_judgements(
+        folder.path / FILE,
+        [row.judgement for row in rows],
+        [row.finished_a for row in rows],
+        [row.finished_b for row in rows],
+    )
+    ties = sum(row.judgement.preference == "tie" for row in rows)
+    return {
+        "judgements/judgements": len(rows),
+        "judgements/raters": len({row.judgement.rater for row in rows}),
+        "judgements/ties": ties / len(rows),
+    }
+
+
+def _raters(task: TaskConfig, data: DataConfig, seed: int, tier: Tier) -> Sequence[Rater]:
+    if tier == "expert":
+        return expert_raters(task, data, "training")
+    return make_task(task, data, seed).weak_raters("training")
+
+
+def _ask(raters: Sequence[Rater], pairs: Path, raters_per_pair: int, seed: int) -> list[JudgementRow]:
+    """Each pair goes to `raters_per_pair` different raters, drawn by (seed, pair)."""
+    if raters_per_pair > len(raters):
+        raise ValueError(f"judgements.raters_per_pair is {raters_per_pair}, but the panel has {len(raters)} raters")
+    rows = []
+    for pair, finished_a, finished_b in read_pairs(pairs):
+        asked = random.Random(f"{seed}/{pair.id}").sample(list(raters), raters_per_pair)
+        rows += [JudgementRow(rater.judge(pair), finished_a, finished_b) for rater in asked]
+    return rows
+
+
+def _read(task: TaskConfig, data: DataConfig, seed: int, tier: Tier, folder: StageFolder) -> list[JudgementRow]:
+    """Rows of the tier whose group is in the training split."""
+    if data.judgements is None:
+        raise ValueError("data.judgements: task judgements needs a file of judgements")
+    rejected = folder.path / "rejected.jsonl" if data.skip_bad_rows else None
+    rows = read_judgements(data.judgements, data.format, tier=data.tier, rater=data.rater, rejected=rejected)
+    groups = {prompt.group for prompt in make_task(task, data, seed).prompts("train")}
+    return [row for row in rows if row.judgement.tier == tier and row.judgement.group in groups]

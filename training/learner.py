@@ -1,0 +1,182 @@
+"""The learner of PPO, one rank of it: policy and value under DeepSpeed.
+
+    evaluate(rollouts) -> old log-probs, reference log-probs, values      (before the update)
+    update(batch)      -> epochs x minibatches of clipped policy loss, then value loss
+
+Every rank holds the whole batch (it is small: token ids and floats) and computes its own rows, so that a minibatch is the
+same set of rows whatever the number of ranks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+from sandwiching.configs.schema import ResourcesConfig
+from sandwiching.policy.heads import use_float32_head
+from sandwiching.policy.lora import adapter_weights
+from sandwiching.policy.modules import PolicyModule, ValueModule
+from sandwiching.policy.records import Evaluation, PPOBatch, Rollouts
+from sandwiching.policy.tokenization import load_tokenizer
+from sandwiching.training import distributed
+from sandwiching.training.artifacts import StageFolder
+from sandwiching.training.averaging import WeightAverage
+from sandwiching.training.engine import TrainingEngine
+from sandwiching.training.roles import LearnerSpec
+from sandwiching.training.schedule import SCHEDULES
+from sandwiching.training.state import RandomState, StateRegistry
+from sandwiching.training.updates import Sums, policy_losses, value_losses
+from sandwiching.training.weights import export_trained, trainable
+
+
+POLICY_PREFIX = "model."
+"""Where PolicyModule keeps the causal LM."""
+
+
+def rows_per_micro_batch(rows: int, limit: int) -> int:
+    """The largest divisor of `rows` that is at most `limit`: micro-batches are equal, so their count is fixed."""
+    return next(size for size in range(min(rows, limit), 0, -1) if rows % size == 0)
+
+
+class DeepSpeedLearner:
+    """This rank's share of the learner."""
+
+    def __init__(self, spec: LearnerSpec, resources: ResourcesConfig) -> None:
+        distributed.init_process_group()
+        self.spec = spec
+        ppo = spec.ppo
+        rows = ppo.batch_size // ppo.minibatches // distributed.world_size()
+        self.micro_batch = rows_per_micro_batch(rows, resources.micro_batch)
+        micro_batches = rows // self.micro_batch
+        precision = spec.model.precision
+        trunk = AutoModelForCausalLM.from_pretrained(spec.policy, dtype=torch.float32)
+        use_float32_head(trunk)
+        if resources.gradient_checkpointing:
+            trunk.gradient_checkpointing_enable()
+        policy = PolicyModule(
+            trainable(trunk, spec.model.lora, spec.seed, "CAUSAL_LM"), ppo.sampling.temperature, ppo.value == "head"
+        )
+        self.policy = TrainingEngine(
+            policy, ppo.optimizer, ppo.optimizer.learning_rate, resources, precision, micro_batches
+        )
+        self.value = None
+        if spec.value is not None:
+            rate = ppo.value_learning_rate or ppo.optimizer.learning_rate
+            self.value = TrainingEngine(
+                self._value_module(spec), ppo.optimizer, rate, resources, precision, micro_batches
+            )
+        self.average = WeightAverage(ppo.ema_decay, self.policy.master_weights()) if ppo.ema_decay else None
+        self.random = RandomState()
+        self.registry = StateRegistry()
+        self.registry.register(self)
+
+    def _value_module(self, spec: LearnerSpec) -> ValueModule:
+        assert spec.value is not None
+        reward = AutoModelForSequenceClassification.from_pretrained(spec.value, dtype=torch.float32)
+        mean, deviation = reward.config.reward_mean, reward.config.reward_std
+        return ValueModule(trainable(reward, spec.model.lora, spec.seed + 1, "SEQ_CLS"), mean, deviation)
+
+    @torch.no_grad()
+    def evaluate(self, rollouts: Rollouts) -> Evaluation:
+        """Log-probs, values and entropy of this rank's contiguous share of the rows."""
+        share = torch.arange(len(rollouts)).chunk(distributed.world_size())[distributed.rank()]
+        parts = [self._evaluate_rows(rollouts.select(rows)) for rows in share.split(self.micro_batch)]
+        return Evaluation.join(parts)
+
+    def _evaluate_rows(self, rows: Rollouts) -> Evaluation:
+        rows = rows.to(self.policy.device)
+        mask_BT = rows.response_mask_BT
+        width = mask_BT.shape[1]
+        logprobs_BT, entropy_BT, values_BT = self.policy(rows.tokens_BS, rows.attention_BS, width)
+        reference_BT = torch.zeros_like(logprobs_BT)
+        if self.spec.model.lora is not None:
+            reference_BT, _, _ = self.policy(rows.tokens_BS, rows.attention_BS, width, reference=True)
+        if self.value is not None:
+            values_BT = self.value(rows.tokens_BS, rows.attention_BS, width)
+        if values_BT is None:
+            values_BT = torch.zeros_like(logprobs_BT)
+        columns = (logprobs_BT, reference_BT, values_BT, entropy_BT)
+        return Evaluation(*((column * mask_BT).cpu() for column in columns))
+
+    def update(self, batch: PPOBatch, step: int) -> dict[str, float]:
+        """All epochs over `batch` (whole on every rank). Statistics are means over the optimiser steps."""
+        ppo = self.spec.ppo
+        scale = SCHEDULES[ppo.optimizer.scheduler](step, ppo.steps, ppo.optimizer.warmup_ratio)
+        totals: dict[str, float] = {}
+        for epoch in range(ppo.epochs):
+            generator = torch.Generator().manual_seed((self.spec.seed * 100_003 + step) * 1_009 + epoch)
+            order = torch.randperm(batch.tokens_BS.shape[0], generator=generator)
+            for rows in order.chunk(ppo.minibatches):
+                for name, value in self._optimise(batch, rows, step, scale).items():
+                    totals[name] = totals.get(name, 0.0) + value
+        count = ppo.epochs * ppo.minibatches
+        if self.average:
+            self.average.update(self.policy.master_weights())
+        return {name: total / count for name, total in totals.items()}
+
+    def _optimise(self, batch: PPOBatch, rows: Tensor, step: int, scale: float) -> dict[str, float]:
+        """One optimiser step of policy and value on the minibatch `rows` (indexes into the whole batch)."""
+        tokens = batch.response_mask_BT[rows].sum().clamp(min=1)
+        mine = rows[distributed.rank() :: distributed.world_size()].split(self.micro_batch)
+        micro_batches = [batch.select(part).to(self.policy.device) for part in mine]
+        sums, norms, ppo = Sums(), {}, self.spec.ppo
+        if step >= ppo.value_warmup_steps:
+            losses = policy_losses(self.policy, micro_batches, tokens, ppo, sums)
+            norms["policy_gradient_norm"] = self.policy.step(losses, scale)
+        if self.value is not None:
+            losses = value_losses(self.value, micro_batches, tokens, ppo, sums)
+            norms["value_gradient_norm"] = self.value.step(losses, scale)
+        names = sorted(sums.totals)
+        values = distributed.all_sum(torch.stack([sums.totals[name] for name in names]))
+        known = {name: norm for name, norm in norms.items() if norm is not None}
+        return dict(zip(names, values.tolist(), strict=True)) | known
+
+    def weights(self) -> Mapping[str, Tensor]:
+        """What an engine needs to sample: adapter or all weights, on CPU; all ranks must call."""
+        with self.policy.gathered():
+            module = self.policy.engine.module.model
+            named = adapter_weights(module) if self.spec.model.lora else module.state_dict()
+            return {name: tensor.detach().cpu().clone() for name, tensor in named.items()}
+
+    def save(self, directory: Path) -> None:
+        """Weights, optimisers and random state of this rank; rank 0 adds the moving average."""
+        self.policy.save(directory / "policy")
+        if self.value is not None:
+            self.value.save(directory / "value")
+        self.registry.save(directory / f"learner_rank{distributed.rank()}.pt")
+        distributed.barrier()
+
+    def load(self, directory: Path) -> None:
+        """Back to what `save` wrote."""
+        self.policy.load(directory / "policy")
+        if self.value is not None:
+            self.value.load(directory / "value")
+        self.registry.load(directory / f"learner_rank{distributed.rank()}.pt")
+
+    def snapshot(self, directory: Path) -> None:
+        """weights.safetensors: the adapter, or all weights."""
+        weights = self.weights()
+        if distributed.rank() == 0:
+            directory.mkdir(parents=True, exist_ok=True)
+            save_file({name: tensor.contiguous() for name, tensor in weights.items()}, directory / "weights.safetensors")
+        distributed.barrier()
+
+    def export(self, folder: StageFolder) -> None:
+        """The final policy from its fp32 master weights (or their moving average), and the adapter beside it."""
+        master = self.average.weights if self.average else self.policy.master_weights()
+        if distributed.rank() == 0:
+            start = AutoModelForCausalLM.from_pretrained(self.spec.policy, dtype=torch.float32)
+            model = trainable(start, self.spec.model.lora, self.spec.seed, "CAUSAL_LM")
+            trained = {
+                name.removeprefix(POLICY_PREFIX): tensor
+                for name, tensor in master.items()
+                if name.startswith(POLICY_PREFIX)
+            }
+            tokenizer = load_tokenizer(self.spec.policy, self.spec.model.pad_token)
+            export_trained(model, trained, tokenizer, folder)
+        distributed.barrier()

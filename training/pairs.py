@@ -1,0 +1,118 @@
+"""Pairs for raters: responses of the SFT model to the training prompts, sampled once and shared by all arms."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+
+from sandwiching.configs.schema import DataConfig, ModelConfig, PairsConfig, ResourcesConfig, TaskConfig
+from sandwiching.policy.engine import RolloutEngine, Sampling
+from sandwiching.policy.records import PromptBatch
+from sandwiching.policy.tokenization import decode_response, encode_prompt, load_tokenizer
+from sandwiching.tasks.records import Pair, Prompt
+from sandwiching.tasks.registry import make_task
+from sandwiching.training.artifacts import StageFolder, write_atomic
+from sandwiching.training.base import base_folder
+from sandwiching.training.roles import EngineSpec, Roles
+
+FILE = "pairs.jsonl.gz"
+
+
+def choose(prompts: Sequence[Prompt], limit: int | None, seed: int) -> list[Prompt]:
+    """All prompts, or `limit` of them chosen by seed, in their own order."""
+    if limit is None or limit >= len(prompts):
+        return list(prompts)
+    chosen = set(random.Random(seed).sample(range(len(prompts)), limit))
+    return [prompt for i, prompt in enumerate(prompts) if i in chosen]
+
+
+def sample_pairs(
+    *,
+    model: ModelConfig,
+    task: TaskConfig,
+    data: DataConfig,
+    pairs: PairsConfig,
+    seed: int,
+    resources: ResourcesConfig,
+    parents: Mapping[str, Path],
+    folder: StageFolder,
+    roles: Roles,
+) -> dict[str, float]:
+    """Write pairs.jsonl.gz: every pair of distinct responses to each prompt. Chunks done before a crash are kept."""
+    start = base_folder(model, parents)
+    prompts = choose(make_task(task, data, seed).prompts("train"), pairs.max_prompts, seed)
+    tokenizer = load_tokenizer(start, model.pad_token)
+    engine = roles.engine(EngineSpec(start, model, adapters=False))
+    sampling = Sampling(pairs.sampling.temperature, pairs.sampling.max_new_tokens)
+    folder.cache.mkdir(exist_ok=True)
+    size = max(1, resources.rollout_batch * resources.rollout_engines // pairs.samples)
+    rows = []
+    for first in range(0, len(prompts), size):
+        chunk = prompts[first : first + size]
+        cached = folder.cache / f"responses_{first}_{len(chunk)}.json"
+        if not cached.exists():
+            tokens = [encode_prompt(tokenizer, prompt.text) for prompt in chunk]
+            batch = PromptBatch.repeated([prompt.id for prompt in chunk], tokens, pairs.samples)
+            write_atomic(cached, json.dumps(_sample(engine, batch, sampling, seed, tokenizer)))
+        responses = json.loads(cached.read_text())
+        for i, prompt in enumerate(chunk):
+            rows += _pairs_of(prompt, responses[i * pairs.samples : (i + 1) * pairs.samples])
+        folder.report(first + len(chunk), len(prompts))
+    with gzip.open(folder.path / FILE, "wt") as stream:
+        stream.writelines(json.dumps(row) + "\n" for row in rows)
+    return {"pairs/prompts": len(prompts), "pairs/pairs": len(rows)}
+
+
+def _sample(engine: RolloutEngine, batch: PromptBatch, sampling: Sampling, seed: int, tokenizer) -> list[list]:
+    """[response, finished] a row."""
+    rollouts = engine.generate(batch, sampling, seed, 0)
+    texts = [
+        decode_response(tokenizer, rollouts.response_BT[i][rollouts.response_mask_BT[i]].tolist())
+        for i in range(len(rollouts))
+    ]
+    return [[text, finished] for text, finished in zip(texts, rollouts.finished_B.tolist(), strict=True)]
+
+
+def _pairs_of(prompt: Prompt, responses: Sequence[Sequence]) -> list[dict]:
+    distinct = {text: finished for text, finished in responses}
+    return [
+        {
+            "id": f"{prompt.id}/{i}-{j}",
+            "prompt_id": prompt.id,
+            "prompt": prompt.text,
+            "group": prompt.group,
+            "kind": prompt.kind,
+            "response_a": a,
+            "response_b": b,
+            "finished_a": finished_a,
+            "finished_b": finished_b,
+        }
+        for (i, (a, finished_a)), (j, (b, finished_b)) in combinations(enumerate(distinct.items()), 2)
+    ]
+
+
+def read_pairs(artifact: Path) -> list[tuple[Pair, bool, bool]]:
+    """(pair, finished_a, finished_b) of a pairs artifact."""
+    with gzip.open(artifact / FILE, "rt") as stream:
+        rows = [json.loads(line) for line in stream]
+    return [
+        (
+            Pair(
+                row["id"],
+                Prompt(row["prompt_id"], _text(row["prompt"]), row["group"], row["kind"]),
+                row["response_a"],
+                row["response_b"],
+            ),
+            row["finished_a"],
+            row["finished_b"],
+        )
+        for row in rows
+    ]
+
+
+def _text(value: str | list) -> str | tuple:
+    return value if isinstance(value, str) else tuple(value)

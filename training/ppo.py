@@ -1,0 +1,177 @@
+"""Proximal policy optimisation against a reward ensemble: one stage, one loop.
+
+    prompts -> generate -> score (rewards; old and reference log-probs, values) -> advantages -> update -> publish
+                  ^                                                                                      |
+                  +------------------------------- new weights ------------------------------------------+
+
+    sandwich run configs/capitals.yaml --only ppo
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+from sandwiching.configs.schema import DataConfig, ModelConfig, PPOConfig, ResourcesConfig, RewardModelConfig, TaskConfig
+from sandwiching.policy.engine import RolloutEngine, Sampling
+from sandwiching.policy.kl import KL_CONTROLLERS, KLController
+from sandwiching.policy.tokenization import encode_prompt, load_tokenizer
+from sandwiching.tasks.registry import make_task
+from sandwiching.training import checkpoints
+from sandwiching.training.artifacts import StageFolder
+from sandwiching.training.base import base_folder
+from sandwiching.training.experience import experience
+from sandwiching.training.metrics import MetricsLog, read_metrics
+from sandwiching.training.prompts import PromptQueue
+from sandwiching.training.roles import EngineSpec, Learner, LearnerSpec, Roles, Scorer, ScorerSpec
+from sandwiching.training.snapshots import write_rollouts
+from sandwiching.training.state import RandomState, StateRegistry
+
+
+@dataclass(slots=True)
+class Workers:
+    """The three roles of one PPO run."""
+
+    engine: RolloutEngine
+    scorer: Scorer
+    learner: Learner
+
+
+class TrainState:
+    """All state of the loop itself; the learner keeps its own. Both go into each checkpoint."""
+
+    def __init__(self, prompts: PromptQueue, kl: KLController) -> None:
+        self.prompts = prompts
+        self.kl = kl
+        self.random = RandomState()
+        self.registry = StateRegistry()
+        self.registry.register(self)
+
+
+class PPO:
+    """The loop's fixed parts."""
+
+    def __init__(
+        self, workers: Workers, state: TrainState, ppo: PPOConfig, reward_model: RewardModelConfig, seed: int
+    ) -> None:
+        self.workers = workers
+        self.state = state
+        self.ppo = ppo
+        self.reward_model = reward_model
+        self.seed = seed
+        self.sampling = Sampling(ppo.sampling.temperature, ppo.sampling.max_new_tokens)
+
+    def step(self, step: int, folder: StageFolder) -> dict[str, float]:
+        """One round; returns its metrics."""
+        ppo, workers, clock = self.ppo, self.workers, Clock()
+        prompts = self.state.prompts.take(ppo.batch_size // ppo.samples_per_prompt, ppo.samples_per_prompt)
+        rollouts = workers.engine.generate(prompts, self.sampling, self.seed, step)
+        clock.lap("generate")
+        scores = workers.scorer.score(rollouts)
+        evaluation = workers.learner.evaluate(rollouts)
+        clock.lap("score")
+        batch, record = experience(
+            rollouts, scores, evaluation, ppo, self.reward_model, kl_coefficient=self.state.kl.coefficient
+        )
+        statistics = workers.learner.update(batch, step)
+        clock.lap("update")
+        workers.engine.load_weights(workers.learner.weights(), step + 1)
+        clock.lap("publish")
+        self.state.kl.update(record.metrics["ppo/kl"], len(rollouts))
+        if (step + 1) % ppo.snapshot_every == 0 or step + 1 == ppo.steps:
+            snapshot = folder.snapshots / f"step_{step + 1}"
+            workers.learner.snapshot(snapshot)
+            write_rollouts(snapshot / "rollouts.jsonl.gz", rollouts, record)
+        return {**record.metrics, **{f"ppo/{name}": value for name, value in statistics.items()}, **clock.seconds}
+
+
+class Clock:
+    """Seconds a phase."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.last = perf_counter()
+
+    def lap(self, name: str) -> None:
+        """The time since the last lap belongs to `name`."""
+        now = perf_counter()
+        self.seconds[f"time/{name}"] = now - self.last
+        self.last = now
+
+
+def train_ppo(
+    *,
+    model: ModelConfig,
+    task: TaskConfig,
+    data: DataConfig,
+    reward_model: RewardModelConfig,
+    ppo: PPOConfig,
+    seed: int,
+    resources: ResourcesConfig,
+    parents: Mapping[str, Path],
+    folder: StageFolder,
+    roles: Roles,
+) -> dict[str, float]:
+    """Train a policy; resumes from the folder's newest good checkpoint. Returns the last step's metrics."""
+    start = base_folder(model, parents)
+    members = tuple(parents[name] / "model" for name in sorted(parents) if name.startswith("reward_model/"))
+    workers = Workers(
+        engine=roles.engine(EngineSpec(start, model, adapters=model.lora is not None)),
+        scorer=roles.scorer(
+            ScorerSpec(members, None if model.lora else start, model, temperature=ppo.sampling.temperature)
+        ),
+        learner=roles.learner(LearnerSpec(start, _value_start(ppo, members), model, ppo, seed)),
+    )
+    tokenizer = load_tokenizer(start, model.pad_token)
+    prompts = make_task(task, data, seed).prompts("train")
+    queue = PromptQueue([p.id for p in prompts], [encode_prompt(tokenizer, p.text) for p in prompts], seed)
+    kl = KL_CONTROLLERS[ppo.kl.controller](ppo.kl.coefficient, ppo.kl.target, ppo.kl.horizon)
+    loop = PPO(workers, TrainState(queue, kl), ppo, reward_model, seed)
+    metrics = _train(loop, resources, folder)
+    folder.check_attempt()
+    workers.learner.export(folder)
+    return metrics
+
+
+def _value_start(ppo: PPOConfig, members: tuple[Path, ...]) -> Path | None:
+    return members[0] if ppo.advantage == "gae" and ppo.value == "model" else None
+
+
+def _train(loop: PPO, resources: ResourcesConfig, folder: StageFolder) -> dict[str, float]:
+    """All steps that are left, with checkpoints between them."""
+    log = MetricsLog(folder.metrics)
+    done, record = resume(loop, folder)
+    log.cut(done)
+    for step in range(done, loop.ppo.steps):
+        record = loop.step(step, folder)
+        log.write({"step": step + 1, **record})
+        folder.report(step + 1, loop.ppo.steps)
+        if (step + 1) % resources.checkpoint_every == 0 or step + 1 == loop.ppo.steps:
+            save(loop, folder, step + 1, record, resources.keep)
+    return {name: value for name, value in record.items() if not name.startswith("time/")}
+
+
+def save(loop: PPO, folder: StageFolder, step: int, record: Mapping[str, float], keep: int) -> None:
+    """One joint checkpoint of loop and learner: whole, or absent."""
+    temporary = checkpoints.begin(folder, step)
+    loop.workers.learner.save(temporary)
+    loop.state.registry.save(temporary / "loop.pt")
+    MetricsLog(temporary / "record.jsonl").write({"step": step, **record})
+    checkpoints.seal(temporary, folder.checkpoints / f"step_{step}", folder)
+    checkpoints.prune(folder.checkpoints, keep)
+
+
+def resume(loop: PPO, folder: StageFolder) -> tuple[int, dict[str, float]]:
+    """Back to the newest good checkpoint: its step (0: none) and metrics. The engine gets the learner's weights."""
+    checkpoint = checkpoints.latest(folder.checkpoints)
+    if checkpoint is None:
+        return 0, {}
+    loop.workers.learner.load(checkpoint)
+    loop.state.registry.load(checkpoint / "loop.pt")
+    step = checkpoints.step_of(checkpoint)
+    loop.workers.engine.load_weights(loop.workers.learner.weights(), step)
+    record = read_metrics(checkpoint / "record.jsonl")[0]
+    del record["step"]
+    return step, record

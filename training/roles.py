@@ -1,0 +1,114 @@
+"""The roles of PPO as Protocols: the same loop runs in one process and on groups of workers.
+
+A stage asks a `Roles` factory for engines, scorers and learners by a spec of plain data; `launch` decides where they live.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from torch import Tensor
+
+from sandwiching.configs.schema import ModelConfig, PPOConfig, ResourcesConfig
+from sandwiching.policy.engine import RolloutEngine
+from sandwiching.policy.records import Evaluation, PPOBatch, Rollouts
+from sandwiching.training.artifacts import StageFolder
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """A generation engine for the model in `folder`; with `adapters` it takes a LoRA adapter's weights later."""
+
+    folder: Path
+    model: ModelConfig
+    adapters: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ScorerSpec:
+    """Reward members, and the frozen reference where the learner cannot give it (full fine-tuning)."""
+
+    members: tuple[Path, ...]
+    reference: Path | None
+    model: ModelConfig
+    temperature: float
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerSpec:
+    """The policy to train, and the reward model that its value model starts from."""
+
+    policy: Path
+    value: Path | None
+    model: ModelConfig
+    ppo: PPOConfig
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """rewards_KB fp32, one row a member, normalised; reference_logprobs_BT fp32 or None (the learner gives it)."""
+
+    rewards_KB: Tensor
+    reference_logprobs_BT: Tensor | None
+
+
+class Scorer(Protocol):
+    """Stateless: reward ensemble and reference."""
+
+    def score(self, rollouts: Rollouts) -> Scores:
+        """Scores of every rollout."""
+        ...
+
+
+class Learner(Protocol):
+    """Policy and value under training."""
+
+    def evaluate(self, rollouts: Rollouts) -> Evaluation:
+        """Log-probs, reference log-probs (LoRA), values and entropy before the update."""
+        ...
+
+    def update(self, batch: PPOBatch, step: int) -> dict[str, float]:
+        """All epochs of one PPO step; returns its statistics."""
+        ...
+
+    def weights(self) -> Mapping[str, Tensor]:
+        """What an engine needs to sample from the present policy: adapter, or all weights."""
+        ...
+
+    def save(self, directory: Path) -> None:
+        """Weights, optimisers and RNG of every rank, into a checkpoint that is not sealed yet."""
+        ...
+
+    def load(self, directory: Path) -> None:
+        """Back to what `save` wrote."""
+        ...
+
+    def snapshot(self, directory: Path) -> None:
+        """Weights that check and monitors read."""
+        ...
+
+    def export(self, folder: StageFolder) -> None:
+        """The final policy in Hugging Face format, into the stage's model/ and adapter/."""
+        ...
+
+
+class Roles(Protocol):
+    """Makes roles where there is room for them."""
+
+    resources: ResourcesConfig
+
+    def engine(self, spec: EngineSpec) -> RolloutEngine:
+        """A generation engine."""
+        ...
+
+    def scorer(self, spec: ScorerSpec) -> Scorer:
+        """A scorer."""
+        ...
+
+    def learner(self, spec: LearnerSpec) -> Learner:
+        """A learner, over resources.learner_ranks ranks."""
+        ...

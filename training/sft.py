@@ -1,0 +1,134 @@
+"""Supervised fine-tuning: the policy's start, learned from demonstrations of weak people.
+
+    demonstrations -> token ids, loss on the response only -> TRL SFTTrainer under DeepSpeed -> model/ (+ adapter/)
+
+    sandwich run configs/capitals.yaml --only sft
+
+TRL gets ids, never text. Demonstrations are not packed: answers are a line long, so that padding costs little, and
+packed rows would attend to each other with the attention that CPUs have.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from datasets import Dataset
+from torch import Tensor
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
+
+from sandwiching.configs.schema import DataConfig, ModelConfig, ResourcesConfig, SftConfig, TaskConfig
+from sandwiching.policy.tokenization import encode, load_tokenizer
+from sandwiching.tasks.records import Demonstration
+from sandwiching.tasks.registry import make_task
+from sandwiching.training import distributed
+from sandwiching.training.artifacts import StageFolder
+from sandwiching.training.base import base_folder
+from sandwiching.training.batching import IGNORED, micro_batches, padded_order, right_pad, within_length
+from sandwiching.training.hf import Observer, SealedTrainer, trainer_arguments
+from sandwiching.training.weights import export_trained, trainable
+
+
+class DemonstrationTrainer(SealedTrainer, SFTTrainer):
+    """SFTTrainer on rows that are already ids, in order."""
+
+
+def demonstration_rows(
+    tokenizer: PreTrainedTokenizerBase, demonstrations: Sequence[Demonstration], model: ModelConfig, too_long: str
+) -> list[tuple[list[int], list[int]]]:
+    """(input_ids, labels) a demonstration; labels are -100 on the prompt."""
+    rows = []
+    for demonstration in demonstrations:
+        prompt, response = encode(tokenizer, demonstration.prompt.text, demonstration.response, True, model.separator)
+        rows.append((prompt + response, [IGNORED] * len(prompt) + response))
+    names = [demonstration.prompt.id for demonstration in demonstrations]
+    kept = within_length([len(ids) for ids, _ in rows], names, model.max_length, too_long, "demonstrations")
+    return [rows[i] for i in kept]
+
+
+def chosen(demonstrations: Sequence[Demonstration], limit: int | None, seed: int) -> list[Demonstration]:
+    """All demonstrations, or `limit` of them chosen by seed, in their own order."""
+    if limit is None or limit >= len(demonstrations):
+        return list(demonstrations)
+    picked = random.Random(seed).sample(range(len(demonstrations)), limit)
+    return [demonstrations[i] for i in sorted(picked)]
+
+
+def ordered_dataset(rows: Sequence[tuple[list[int], list[int]]], batch_size: int, epochs: int, seed: int) -> Dataset:
+    """Rows in training order, every epoch filled up to whole batches by rows without loss."""
+    filler = ([0, 0], [IGNORED, IGNORED])
+    order = padded_order(len(rows), batch_size, epochs, seed)
+    planned = [filler if i is None else rows[i] for i in order]
+    return Dataset.from_dict({"input_ids": [ids for ids, _ in planned], "labels": [labels for _, labels in planned]})
+
+
+def collate(rows: Sequence[Mapping[str, Sequence[int]]], pad: int) -> dict[str, Tensor]:
+    """Right-padded input_ids, attention_mask and labels [B, S] int64."""
+    tokens_BS, attention_BS = right_pad([row["input_ids"] for row in rows], pad)
+    labels_BS, _ = right_pad([row["labels"] for row in rows], IGNORED)
+    return {"input_ids": tokens_BS, "attention_mask": attention_BS, "labels": labels_BS}
+
+
+def train_sft(
+    *,
+    model: ModelConfig,
+    task: TaskConfig,
+    data: DataConfig,
+    sft: SftConfig,
+    seed: int,
+    resources: ResourcesConfig,
+    parents: Mapping[str, Path],
+    folder: StageFolder,
+    observer: Observer | None = None,
+    persistence_threshold: int | None = None,
+) -> dict[str, float]:
+    """Write model/ (and adapter/ with LoRA). Returns the metrics of the last step.
+
+    Raises ValueError when batch_size cannot be divided over the ranks, or nothing is left to train on.
+    """
+    distributed.init_process_group()
+    base = base_folder(model, parents)
+    tokenizer = load_tokenizer(base, model.pad_token)
+    demonstrations = chosen(make_task(task, data, seed).demonstrations(), sft.max_demonstrations, seed)
+    rows = demonstration_rows(tokenizer, demonstrations, model, data.too_long)
+    if not rows:
+        raise ValueError("sft: the task has no demonstrations; set `sft: null` to start from the base model")
+    micro_batch, accumulation = micro_batches(
+        "sft.batch_size", sft.batch_size, distributed.world_size(), resources.micro_batch
+    )
+    arguments = SFTConfig(
+        **trainer_arguments(
+            optimizer=sft.optimizer,
+            resources=resources,
+            precision=model.precision,
+            rows_per_batch=micro_batch,
+            accumulation=accumulation,
+            seed=seed,
+            folder=folder,
+            persistence_threshold=persistence_threshold,
+        ),
+        max_length=None,
+        packing=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+    )
+    pad = tokenizer.pad_token_id
+    trainer = DemonstrationTrainer(
+        model=trainable(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), model.lora, seed, "CAUSAL_LM"),
+        args=arguments,
+        data_collator=lambda batch: collate(batch, pad),
+        train_dataset=ordered_dataset(rows, sft.batch_size, sft.epochs, seed),
+        processing_class=tokenizer,
+    )
+    trainer.setup("sft", folder, resources.keep, sft.optimizer, observer)
+    metrics = trainer.run()
+    weights = trainer.trained_weights()
+    trainer.release()
+    if distributed.rank() == 0:
+        plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+        export_trained(trainable(plain, model.lora, seed, "CAUSAL_LM"), weights, tokenizer, folder)
+    distributed.barrier()
+    return metrics | {"sft/demonstrations": len(rows)}

@@ -1,0 +1,70 @@
+"""The losses of one optimiser step as closures, one a micro-batch; their sum over micro-batches and ranks is the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from sandwiching.configs.schema import PPOConfig
+from sandwiching.policy.losses import clipped_policy_loss, clipped_value_loss
+from sandwiching.policy.records import PPOBatch
+from sandwiching.training.engine import TrainingEngine
+
+Losses = Iterator[Callable[[], Tensor]]
+
+
+class Sums:
+    """Running sums of a step's statistics, on CPU."""
+
+    def __init__(self) -> None:
+        self.totals: dict[str, Tensor] = {}
+
+    def add(self, values: Mapping[str, Tensor]) -> None:
+        """Add each value to the sum of its name."""
+        for name, value in values.items():
+            self.totals[name] = self.totals.get(name, torch.zeros(())) + value.detach().float().cpu()
+
+
+def policy_losses(
+    engine: TrainingEngine, micro_batches: Sequence[PPOBatch], tokens: Tensor, ppo: PPOConfig, sums: Sums
+) -> Losses:
+    """Clipped surrogate, entropy bonus, and the value loss of a value head on the trunk.
+
+    tokens: response tokens of the whole optimiser step, the denominator that makes the loss independent of ranks.
+    """
+
+    def loss(rows: PPOBatch) -> Tensor:
+        mask_BT = rows.response_mask_BT
+        logprobs_BT, entropy_BT, values_BT = engine(rows.tokens_BS, rows.attention_BS, mask_BT.shape[1])
+        total, statistics = clipped_policy_loss(
+            logprobs_BT, rows.logprobs_BT, rows.advantages_BT, mask_BT, ppo.clip_range, tokens
+        )
+        entropy = (entropy_BT * mask_BT).sum() / tokens
+        sums.add({"policy_loss": total, "entropy": entropy, **statistics.as_dict()})
+        if values_BT is not None:
+            total = total + _value_loss(values_BT, rows, tokens, ppo, sums)
+        return total - ppo.entropy_coefficient * entropy
+
+    return (lambda rows=rows: loss(rows) for rows in micro_batches)
+
+
+def value_losses(
+    engine: TrainingEngine, micro_batches: Sequence[PPOBatch], tokens: Tensor, ppo: PPOConfig, sums: Sums
+) -> Losses:
+    """Clipped value loss of a value model of its own."""
+
+    def loss(rows: PPOBatch) -> Tensor:
+        values_BT = engine(rows.tokens_BS, rows.attention_BS, rows.response_mask_BT.shape[1])
+        return _value_loss(values_BT, rows, tokens, ppo, sums)
+
+    return (lambda rows=rows: loss(rows) for rows in micro_batches)
+
+
+def _value_loss(values_BT: Tensor, rows: PPOBatch, tokens: Tensor, ppo: PPOConfig, sums: Sums) -> Tensor:
+    loss = clipped_value_loss(
+        values_BT, rows.values_BT, rows.returns_BT, rows.response_mask_BT, ppo.value_clip_range, tokens
+    )
+    sums.add({"value_loss": loss})
+    return ppo.value_coefficient * loss

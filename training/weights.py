@@ -1,0 +1,47 @@
+"""From what a trainer trained to what the next stage loads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from peft import PeftModel
+from torch import Tensor
+from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from sandwiching.configs.schema import LoraConfig
+from sandwiching.policy.export import export
+from sandwiching.policy.lora import attach
+from sandwiching.training.artifacts import StageFolder
+from sandwiching.training.engines import lora_spec
+
+PERSISTENT_ROWS = 10
+"""Under ZeRO-3 parameters below 10 hidden sizes (norms, biases) stay whole, as Hugging Face's `auto` has it."""
+
+
+def persistence_threshold(folder: Path) -> int:
+    """Elements below which ZeRO-3 leaves a parameter of the model in `folder` whole."""
+    return PERSISTENT_ROWS * AutoConfig.from_pretrained(folder).get_text_config().hidden_size
+
+
+def trainable(
+    model: PreTrainedModel, lora: LoraConfig | None, seed: int, task_type: str
+) -> PreTrainedModel | PeftModel:
+    """The model itself, or with a fresh adapter whose start is fixed by the seed."""
+    spec = lora_spec(lora)
+    return model if spec is None else attach(model, spec, seed, task_type)
+
+
+def export_trained(
+    model: PreTrainedModel | PeftModel,
+    weights: Mapping[str, Tensor],
+    tokenizer: PreTrainedTokenizerBase,
+    folder: StageFolder,
+) -> None:
+    """Write model/ and, with LoRA, adapter/, from the start in fp32 and the trained fp32 weights.
+
+    Starting from the parent's files again keeps the rounding of bf16 working copies out of the merge, and only trained
+    parameters had to be gathered over the ranks.
+    """
+    adapter = folder.adapter if isinstance(model, PeftModel) else None
+    export(model, tokenizer, folder.model, adapter, dict(weights))
