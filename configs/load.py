@@ -7,6 +7,7 @@ capitals_long.yaml --extends--> capitals.yaml       dicts merge, lists replace, 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -61,6 +62,8 @@ def to_yaml(config: Config) -> str:
 
 
 def _arm(config: Config, name: str, source: str) -> Config:
+    if not config.arms[name].overrides:
+        return copy.deepcopy(config)
     layer = Layer(source, config.arms[name].overrides)
     task = type(config.task)
     check_keys(layer, task)

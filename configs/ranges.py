@@ -30,6 +30,7 @@ AT_LEAST_2 = Range(2)
 SHARE = Range(0, 1)
 BELOW_1 = Range(0, 0.999999)
 SHARE_ABOVE_0 = Range(0, 1, open_low=True)
+INSIDE_SHARE = Range(0, 0.999999, open_low=True)
 ANY = Range(-math.inf)
 
 RANGES: dict[str, Range] = {
@@ -40,7 +41,10 @@ RANGES: dict[str, Range] = {
     "CapitalsTask.max_prompts": AT_LEAST_1,
     "CapitalsTask.raters": AT_LEAST_1,
     "CapitalsTask.check_raters": AT_LEAST_1,
-    "CapitalsTask.competence": SHARE,
+    "CapitalsTask.demonstrators": AT_LEAST_1,
+    "CapitalsTask.competence": INSIDE_SHARE,
+    "CapitalsTask.population_slope": ANY,
+    "CapitalsTask.ability_spread": AT_LEAST_0,
     "CapitalsTask.misconception": SHARE,
     "CapitalsTask.length_bias": ANY,
     "CapitalsTask.confidence_bias": ANY,
@@ -85,7 +89,7 @@ RANGES: dict[str, Range] = {
     "PPOConfig.entropy_coefficient": AT_LEAST_0,
     "PPOConfig.value_warmup_steps": AT_LEAST_0,
     "PPOConfig.missing_eos_score": ANY,
-    "PPOConfig.ema_decay": Range(0, 0.999999, open_low=True),
+    "PPOConfig.ema_decay": INSIDE_SHARE,
     "PPOConfig.snapshot_every": AT_LEAST_1,
     "CheckConfig.samples": AT_LEAST_1,
     "CheckConfig.max_prompts": AT_LEAST_1,

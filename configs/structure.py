@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from sandwiching.configs.errors import ConfigError
@@ -32,8 +33,7 @@ def structured(settings: Raw, task: type[TaskConfig], layers: Sequence[Layer]) -
 
     Raises ConfigError for a value of the wrong type and for a missing one.
     """
-    schema = OmegaConf.structured(Config)
-    schema.task = OmegaConf.structured(task)
+    schema = _schema(task)
     arms = {name: _arm_from_yaml(arm) for name, arm in settings.get("arms", {}).items()}
     try:
         config = OmegaConf.to_object(OmegaConf.merge(schema, OmegaConf.create({**settings, "arms": arms})))
@@ -56,6 +56,13 @@ def plain(config: Config) -> Raw:
         name: {**{key: arm[key] for key in _ARM_OWN}, **arm["overrides"]} for name, arm in settings["arms"].items()
     }
     return settings
+
+
+@cache
+def _schema(task: type[TaskConfig]) -> DictConfig:
+    schema = OmegaConf.structured(Config)
+    schema.task = OmegaConf.structured(task)
+    return schema
 
 
 def _arm_from_yaml(arm: Raw) -> Raw:

@@ -130,6 +130,7 @@ def _panels(config: Config) -> Iterator[str]:
         return
     asked = (
         ("judgements.raters_per_pair", config.judgements.raters_per_pair, "task.raters", task.raters),
+        ("task.demonstrators", task.demonstrators, "task.raters", task.raters),
         ("check.raters_per_response", config.check.raters_per_response, "task.check_raters", task.check_raters),
     )
     for name, wanted, panel, size in asked:

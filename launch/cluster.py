@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from dataclasses import dataclass
 
 from sandwiching.configs.schema import ResourcesConfig
@@ -57,12 +56,7 @@ def check_local_devices(resources: ResourcesConfig) -> None:
 
 
 def start_ray(resources: ResourcesConfig) -> None:
-    """Join the cluster at RAY_ADDRESS, or start one on this machine; token authentication is always on."""
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
-    if "RAY_AUTH_TOKEN" not in os.environ and "RAY_ADDRESS" not in os.environ:
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(16)
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+    """Join the cluster at RAY_ADDRESS, or start one on this machine."""
     import ray
 
     common = {"log_to_driver": False, "logging_level": "ERROR"}

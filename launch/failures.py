@@ -42,7 +42,7 @@ def explain(error: BaseException) -> tuple[ExitCode, str]:
         return ExitCode.WRONG_INPUT, str(error)
     if _worker_died(error):
         return ExitCode.FAILED, f"a worker died: {text}; often its node had no memory left; {AGAIN}"
-    return ExitCode.FAILED, f"{type(error).__name__}: {text}; if it is not the settings, {AGAIN}"
+    return ExitCode.FAILED, f"{type(error).__name__}: {text}; see the log; {AGAIN}"
 
 
 def root_cause(error: BaseException) -> BaseException:

@@ -97,7 +97,9 @@ def placement(resources: ResourcesConfig) -> list[str]:
     lines = [f"{resources.nodes} node{'s' * (resources.nodes > 1)}, {where}"]
     groups = resources.parallel_members
     share = _share(gpus, cores * resources.nodes, ranks * groups)
-    lines.append(f"sft, reward_model: {ranks} ranks, {groups} at a time; {share} a rank")
+    lines.append(
+        f"sft, reward_model: {ranks} ranks a model, {groups} model{'s' * (groups > 1)} at a time; {share} a rank"
+    )
     if resources.colocate:
         slots = max(ranks, engines)
         share = _share(gpus, cores * resources.nodes, slots)

@@ -34,11 +34,15 @@ def show(plan: Plan, config: Config, console: Console) -> None:
     _lines(console, plan.placement)
     _heading(console, "Memory and disk (estimates)")
     _lines(console, _resources(plan, config))
-    counts = {action: sum(stage.action == action for stage in plan.stages) for action in COLOURS}
-    console.print()
-    console.print(
-        ", ".join(f"{count} to {action}" for action, count in counts.items() if count) + f" of {len(plan.stages)}"
-    )
+    console.print(f"\n{summary(plan)}")
+
+
+def summary(plan: Plan) -> str:
+    """How many stages would be skipped, resumed and run."""
+    words = {"skip": "to skip", "resume": "to resume", "run": "to run", "unknown": "unknown"}
+    counts = {action: sum(stage.action == action for stage in plan.stages) for action in words}
+    listed = ", ".join(f"{counts[action]} {word}" for action, word in words.items() if counts[action])
+    return f"{len(plan.stages)} stages: {listed}"
 
 
 def _heading(console: Console, text: str) -> None:

@@ -17,6 +17,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from sandwiching.configs.schema import ResourcesConfig
 from sandwiching.launch.cluster import DoesNotFit, bundles, start_ray
+from sandwiching.launch.environment import worker_environment
 from sandwiching.launch.local import usable_cpus
 from sandwiching.launch.workers import EngineGroup, Group, LearnerGroup, RoleActor, ScorerGroup
 from sandwiching.training.roles import EngineSpec, LearnerSpec, ScorerSpec
@@ -109,14 +110,14 @@ class RayRoles:
             "num_cpus": room.cpus * share,
             "num_gpus": room.gpus * share,
             "scheduling_strategy": PlacementGroupSchedulingStrategy(placement, placement_group_bundle_index=bundle),
-            "runtime_env": {"env_vars": worker_environment(max(1, int(room.cpus)))},
+            "runtime_env": {"env_vars": process_environment(max(1, int(room.cpus)))},
         }
         return ray.remote(RoleActor).options(**options).remote(self.resources, max(1, int(room.cpus)))
 
 
-def worker_environment(threads: int) -> dict[str, str]:
+def process_environment(threads: int) -> dict[str, str]:
     """Variables of every worker process."""
-    return {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
+    return {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false", **worker_environment()}
 
 
 class RayRunner:
@@ -163,7 +164,7 @@ class RayRunner:
             run_config=RunConfig(
                 name=calls[0].folder.path.name,
                 storage_path=str(self.storage.resolve()),
-                worker_runtime_env={"env_vars": worker_environment(threads)},
+                worker_runtime_env={"env_vars": process_environment(threads)},
             ),
         ).fit()
 

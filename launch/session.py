@@ -11,6 +11,7 @@ from types import FrameType
 from rich.console import Console
 
 from sandwiching.configs.schema import Config
+from sandwiching.launch.environment import set_library_environment
 from sandwiching.launch.failures import Terminated
 from sandwiching.launch.graph import Graph, build_graph
 from sandwiching.launch.plan import make_plan
@@ -27,6 +28,7 @@ def run_session(config: Config, store: Store, run_dir: Path, *, ray: bool, only:
     """
     from sandwiching.launch.progress import ProgressView
 
+    set_library_environment()
     stop_on_signals()
     runner = make_runner(config, store, ray)
     graph = prepared_graph(config, console)

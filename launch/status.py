@@ -65,11 +65,11 @@ class RunStatus:
 
 def read_status(run_dir: Path) -> RunStatus:
     """Status of the run in `run_dir`. Raises ValueError when no run was started there."""
-    plan = run_dir / PLAN_FILE
-    if not plan.exists():
-        raise ValueError(f"{run_dir}: no run was started here (no {PLAN_FILE}); start it with `sandwich run`")
-    stages = [_stage(planned) for planned in json.loads(plan.read_text())["stages"]]
-    return RunStatus(str(run_dir), stages, read_attempts(run_dir))
+    plan, attempts = run_dir / PLAN_FILE, read_attempts(run_dir)
+    if not plan.exists() and not attempts:
+        raise ValueError(f"{run_dir}: no run was started here; start it with `sandwich run`")
+    planned = json.loads(plan.read_text())["stages"] if plan.exists() else []
+    return RunStatus(str(run_dir), [_stage(stage) for stage in planned], attempts)
 
 
 def _stage(planned: dict[str, Any]) -> StageStatus:

@@ -11,9 +11,9 @@ from sandwiching.configs.schema import CheckConfig, ModelConfig
 from sandwiching.oversight.forced_choice import Question, candidate_logprobs
 from sandwiching.oversight.items import Item
 from sandwiching.policy.engine import RolloutEngine, Sampling
+from sandwiching.policy.records import PromptBatch
 from sandwiching.policy.tokenization import decode_response, encode_prompt
 from sandwiching.tasks.records import Gold, Prompt
-from sandwiching.training.pairs import prompt_batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Examiner:
 
     def _sample(self, prompts: Sequence[Prompt], samples: int, seed: int) -> tuple[list[list[str]], list[list[bool]]]:
         tokens = [encode_prompt(self.tokenizer, prompt.text) for prompt in prompts]
-        batch = prompt_batch([prompt.id for prompt in prompts], tokens, samples)
+        batch = PromptBatch.repeated([prompt.id for prompt in prompts], tokens, samples)
         sampling = Sampling(self.check.sampling.temperature, self.check.sampling.max_new_tokens)
         rollouts = self.engine.generate(batch, sampling, seed, 0)
         texts = [

@@ -20,7 +20,7 @@ from sandwiching.oversight.answers import Answers, Examiner
 from sandwiching.oversight.approval import approvals, assigned
 from sandwiching.oversight.curves import Curve, GoldPoint, curve
 from sandwiching.oversight.gold_curves import gold_along, gold_point
-from sandwiching.oversight.items import Item, items_of
+from sandwiching.oversight.items import Item, held_out_split, items_of
 from sandwiching.oversight.outcomes import FLOOR, outcomes, policy_name
 from sandwiching.oversight.plots import curves_figure, mean_chance, sandwich, save
 from sandwiching.oversight.policies import Policies, find_policies
@@ -161,7 +161,7 @@ def check(
     gold = make_gold(task)
     examiner = Examiner(engine, load_tokenizer(start, model.pad_token), gold, model, check)
     prompts = make_task(task, data, seeds[0])
-    held_out = keep(prompts.prompts(check.split), check.max_prompts, "check")
+    held_out = keep(prompts.prompts(held_out_split(check)), check.max_prompts, "check")
     items = items_of(held_out, gold, cells(task, held_out))
     dev_prompts = keep(prompts.prompts("dev"), check.curve_prompts, "check")
     dev = items_of(dev_prompts, gold, cells(task, dev_prompts))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sandwiching.tasks.records import Gold, Prompt
+from sandwiching.configs.schema import CheckConfig
+from sandwiching.tasks.records import Gold, Prompt, Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,15 @@ class Item:
     prompt: Prompt
     candidates: tuple[str, ...]
     cell: str
+
+
+def held_out_split(check: CheckConfig) -> Split:
+    """check.split. Raises ValueError for another split than dev or final."""
+    if check.split == "dev":
+        return "dev"
+    if check.split == "final":
+        return "final"
+    raise ValueError(f"check.split: must be final or dev, is {check.split!r}; training prompts are no check")
 
 
 def items_of(prompts: Sequence[Prompt], gold: Gold, cells: Mapping[str, str]) -> list[Item]:

@@ -18,6 +18,7 @@ from sandwiching.configs.schema import CapitalsTask, DataConfig, ModelConfig
 from sandwiching.oversight.forced_choice import Question, candidate_logprobs
 from sandwiching.policy.base_models import identity, resolve
 from sandwiching.policy.engine import RolloutEngine, Sampling, TransformersEngine
+from sandwiching.policy.records import PromptBatch
 from sandwiching.policy.tokenization import (
     decode_response,
     encode_prompt,
@@ -30,7 +31,6 @@ from sandwiching.tasks.capitals_gold import make_gold
 from sandwiching.tasks.geonames import fingerprint
 from sandwiching.tasks.knowledge import FILE, Table, counts, rated, write_table
 from sandwiching.tasks.records import SPLITS, Gold, Prompt
-from sandwiching.training.pairs import prompt_batch
 
 CHUNK = 16
 """Prompts asked at once."""
@@ -56,8 +56,9 @@ def measured(
 
 
 def _greedy(engine: RolloutEngine, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt]) -> list[str]:
-    tokens = [encode_prompt(tokenizer, prompt.text) for prompt in prompts]
-    rollouts = engine.generate(prompt_batch([prompt.id for prompt in prompts], tokens, 1), GREEDY, 0, 0)
+    tokens = tuple(tuple(encode_prompt(tokenizer, prompt.text)) for prompt in prompts)
+    batch = PromptBatch(tuple(prompt.id for prompt in prompts), (0,) * len(prompts), tokens)
+    rollouts = engine.generate(batch, GREEDY, 0, 0)
     rows = zip(rollouts.response_BT, rollouts.response_mask_BT, strict=True)
     return [decode_response(tokenizer, row[mask].tolist()) for row, mask in rows]
 
@@ -83,7 +84,7 @@ def make_table(model: ModelConfig, task: CapitalsTask, data: DataConfig) -> Tabl
 
 def main() -> None:
     """Make the table of the default task and print the cells of its held-out prompts."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description="Make the knowledge table of the task capitals.")
     parser.add_argument("--model", default="smollm2-135m", help="base model, as in model.path")
     parser.add_argument("--output", type=Path, default=FILE)
     arguments = parser.parse_args()

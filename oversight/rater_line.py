@@ -3,7 +3,8 @@
 Each rater compares every two candidates of a prompt. What wins most comparisons is the rater's choice, on the scale of
 a policy's forced choice over the same candidates (chance 1 / candidates); right against each wrong one is its accuracy
 on pairs (chance 1/2). Raters write no answers: beside free generation the line is their choice too, which is easier
-than writing, so a policy above it there is above its raters.
+than writing, so a policy above it there is above its raters. Intervals of the line cover other prompts, not another
+panel of raters.
 """
 
 from __future__ import annotations

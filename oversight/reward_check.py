@@ -13,31 +13,34 @@ from pathlib import Path
 
 import numpy as np
 
-from sandwiching.configs.schema import CheckConfig, DataConfig, ModelConfig, TaskConfig
+from sandwiching.configs.schema import CheckConfig, DataConfig, JudgementsTask, ModelConfig, TaskConfig
 from sandwiching.oversight.agreement import Agreement, agreement, arm_outcomes
 from sandwiching.oversight.expert_pairs import ExpertPair, Scored, expert_pairs
+from sandwiching.oversight.items import held_out_split
 from sandwiching.oversight.plots import levels, save
 from sandwiching.oversight.summary import jsonable
 from sandwiching.oversight.table import accuracy_table, plain_text
 from sandwiching.oversight.text_scores import Score, ensemble_score
 from sandwiching.policy.tokenization import encode, load_tokenizer
 from sandwiching.reward_model.ensemble import COMBINE
-from sandwiching.tasks.readers import JudgementRow, read_judgements
-from sandwiching.tasks.registry import make_task
+from sandwiching.tasks.judgements import JudgementsFile
+from sandwiching.tasks.schemas import JudgementRow
 from sandwiching.training.artifacts import StageFolder, read_manifest, write_atomic
 from sandwiching.training.roles import Roles, ScorerSpec
 
 
 def _held_out(
-    model: ModelConfig, task: TaskConfig, data: DataConfig, check: CheckConfig, seed: int, folder: StageFolder
+    task: TaskConfig, data: DataConfig, check: CheckConfig, seed: int, folder: StageFolder
 ) -> list[JudgementRow]:
     """Judgements of both tiers in the split that is checked."""
-    if data.judgements is None:
-        raise ValueError("data.judgements: a check without PPO needs a file of judgements with both tiers")
-    rejected = folder.path / "rejected.jsonl" if data.skip_bad_rows else None
-    rows = read_judgements(data.judgements, data.format, tier=data.tier, rater=data.rater, rejected=rejected)
-    groups = {prompt.group for prompt in make_task(task, data, seed).prompts(check.split)}
-    return [row for row in rows if row.judgement.group in groups]
+    if not isinstance(task, JudgementsTask):
+        raise ValueError(
+            f"ppo: null with task {task.name}: reward models are checked on held-out expert judgements, which only "
+            "task judgements has; train with PPO, or set task.name: judgements"
+        )
+    held = JudgementsFile(task, data, seed, folder.path / "rejected.jsonl")
+    groups = {prompt.group for prompt in held.prompts(held_out_split(check))}
+    return [row for row in held.rows if row.judgement.group in groups]
 
 
 def check_rewards(
@@ -52,7 +55,7 @@ def check_rewards(
     roles: Roles,
 ) -> dict[str, float]:
     """Write check.json, check.txt and check.svg for parents reward_model/K/ARM/seedN. Returns flat metrics."""
-    pairs = expert_pairs(_held_out(model, task, data, check, seeds[0], folder))
+    pairs = expert_pairs(_held_out(task, data, check, seeds[0], folder))
     pairs, too_long = _fitting(pairs, model, data, _members(arms[0], seeds[0], parents)[0])
     outcomes: dict[str, list[list[float]]] = {arm: [] for arm in arms}
     for done, (arm, seed) in enumerate(product(arms, seeds), start=1):
@@ -119,7 +122,7 @@ def _ensemble(members: Sequence[Path], model: ModelConfig, roles: Roles) -> Scor
 
 
 def _metrics(found: Agreement) -> dict[str, float]:
-    metrics = {f"check/{name.replace(' ', '_')}/accuracy": one.estimate for name, one in found.accuracy.items()}
+    metrics = {f"check/{name.replace(' ', '_')}/agreement": one.estimate for name, one in found.accuracy.items()}
     for arm, baselines in found.over.items():
         for name, one in baselines.items():
             metrics[f"check/{arm}/over_{name.replace(' ', '_')}"] = one.estimate

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from sandwiching.oversight.expert_pairs import Scored
 from sandwiching.policy.padding import padded_left, padded_right
 from sandwiching.policy.records import Rollouts
-from sandwiching.policy.tokenization import encode
+from sandwiching.policy.tokenization import encode, pad_token_id
 from sandwiching.training.roles import Scorer
 
 Score = Callable[[Sequence[Scored]], Tensor]
@@ -25,8 +25,7 @@ def ensemble_score(
     combine: Callable[[Tensor], Tensor],
 ) -> Score:
     """A function from texts to combined scores [B] fp32; texts of like length are scored together."""
-    pad = tokenizer.pad_token_id
-    assert isinstance(pad, int)
+    pad = pad_token_id(tokenizer)
 
     def score(texts: Sequence[Scored]) -> Tensor:
         tokens = [encode(tokenizer, text.prompt, text.response, text.finished, separator) for text in texts]

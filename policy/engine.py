@@ -150,7 +150,6 @@ class TransformersEngine:
         logprobs_BT = torch.nn.functional.pad(noise.logprobs().cpu(), (0, short))
         eos_BT = response_BT == self.eos_token_id
         mask_BT = (eos_BT.cumsum(1) - eos_BT.long()) == 0
-        mask_BT[:, sampled_Bt.shape[1] :] = False
         return Rollouts(
             prompt_ids=prompts.prompt_ids,
             sample_index=prompts.sample_index,

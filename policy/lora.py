@@ -47,7 +47,6 @@ def attach(model: PreTrainedModel, spec: LoraSpec, seed: int, task_type: str) ->
         lora_dropout=0.0,
         bias="none",
         task_type=task_type,
-        modules_to_save=["score"] if task_type == "SEQ_CLS" else None,
     )
     with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
         torch.manual_seed(seed)

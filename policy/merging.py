@@ -23,14 +23,18 @@ def merged(model: nn.Module, state_dict: Mapping[str, Tensor] | None = None) -> 
     A model without adapter is copied, in the dtype of its weights. `state_dict`: weights that replace those of `model`,
     named as in model.state_dict(); all or some. Raises ValueError when a weight is still sharded by ZeRO-3.
     """
+    base, prefix = (model.get_base_model(), _INNER) if isinstance(model, PeftModel) else (model, "")
+    assert isinstance(base, PreTrainedModel)
+    # A tied weight is held by its other name; what is under its own may be stale.
+    tied = {f"{prefix}{name}" for name in base.all_tied_weights_keys}
     weights = {**model.state_dict(), **(state_dict or {})}
+    weights = {name: weight for name, weight in weights.items() if name not in tied}
     sharded = [name for name, weight in weights.items() if weight.numel() == 0]
     if sharded:
         raise ValueError(f"{sharded[0]} is sharded: pass a state_dict with the whole weights (ZeRO-3)")
-    if not isinstance(model, PeftModel):
-        assert isinstance(model, PreTrainedModel)
-        return _standalone(model, weights, next(iter((state_dict or weights).values())).dtype)
-    return _standalone(model.get_base_model(), _merged_weights(model, weights), torch.float32)
+    if isinstance(model, PeftModel):
+        return _standalone(base, _merged_weights(model, weights), torch.float32)
+    return _standalone(base, weights, next(iter((state_dict or weights).values())).dtype)
 
 
 def _merged_weights(model: PeftModel, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -52,18 +56,15 @@ def _merged_weights(model: PeftModel, weights: Mapping[str, Tensor]) -> dict[str
     return result
 
 
-def _standalone(base: nn.Module, weights: Mapping[str, Tensor], dtype: torch.dtype) -> PreTrainedModel:
-    """A new model of the class of `base` that holds `weights`."""
-    assert isinstance(base, PreTrainedModel)
+def _standalone(base: PreTrainedModel, weights: Mapping[str, Tensor], dtype: torch.dtype) -> PreTrainedModel:
+    """A new model of the class of `base` that holds `weights`, tied ones once."""
     config = copy.deepcopy(base.config)
     config.dtype = dtype
     with no_init_weights():
         fresh = type(base)(config)
     fresh.to(dtype=dtype)  # pyright: ignore[reportCallIssue, reportArgumentType]
-    # A tied weight is held by its other name; what is under its own may be stale.
-    tied = set(base.all_tied_weights_keys)
-    result = fresh.load_state_dict({name: w for name, w in weights.items() if name not in tied}, strict=False)
-    missing = set(result.missing_keys) - tied
+    result = fresh.load_state_dict(dict(weights), strict=False)
+    missing = set(result.missing_keys) - set(base.all_tied_weights_keys)
     if missing or result.unexpected_keys:
         raise ValueError(f"{type(base).__name__}: missing {sorted(missing)}, unknown {result.unexpected_keys}")
     fresh.tie_weights()

@@ -92,6 +92,9 @@ def city_names(source: Source, countries: Names) -> tuple[Names, dict[str, str],
     Other spellings of a capital that are the main name of another place (Delhi for Dili) are left out.
     """
     names = Names()
+    for iso in source.countries:
+        # El Salvador must not mention Salvador, a city of Brazil.
+        names.spellings.add("", source.spellings(iso))
     taken = {fold(city["name"]) for group in source.cities.values() for city in group}
     taken |= {" ".join(tokens) for tokens in countries.spellings.keys}
     capitals, largest = {}, {}

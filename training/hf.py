@@ -191,7 +191,7 @@ class SealedTrainer(Trainer):
         return self.recorder.last
 
     def trained_weights(self) -> dict[str, Tensor]:
-        """fp32 master copy of every trained parameter by name, on rank 0's CPU; all ranks must call, others get none."""
+        """fp32 master copy of every trained parameter by name, on the CPU of rank 0 only; all ranks must call."""
         assert self.model is not None
         weights = {}
         for name, parameter in self.model.named_parameters():

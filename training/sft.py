@@ -16,8 +16,9 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset
+from peft import PeftModel
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
@@ -30,7 +31,7 @@ from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.base import base_folder
 from sandwiching.training.batching import IGNORED, micro_batches, padded_order, right_pad, within_length
 from sandwiching.training.hf import Observer, SealedTrainer, trainer_arguments
-from sandwiching.training.weights import export_trained, trainable
+from sandwiching.training.weights import export_trained, persistence_threshold, trainable
 
 
 class DemonstrationTrainer(SealedTrainer, SFTTrainer):
@@ -84,7 +85,6 @@ def train_sft(
     parents: Mapping[str, Path],
     folder: StageFolder,
     observer: Observer | None = None,
-    persistence_threshold: int | None = None,
 ) -> dict[str, float]:
     """Write model/ (and adapter/ with LoRA). Returns the metrics of the last step.
 
@@ -97,9 +97,35 @@ def train_sft(
     rows = demonstration_rows(tokenizer, demonstrations, model, data.too_long)
     if not rows:
         raise ValueError("sft: the task has no demonstrations; set `sft: null` to start from the base model")
+    trainer = _trainer(base, tokenizer, rows, model, sft, seed, resources, folder)
+    trainer.setup("sft", folder, resources.keep, sft.optimizer, observer)
+    metrics = trainer.run()
+    weights = trainer.trained_weights()
+    trainer.release()
+    if distributed.rank() == 0:
+        export_trained(_start(base, model, seed), weights, tokenizer, folder)
+    distributed.barrier()
+    return metrics | {"sft/demonstrations": len(rows)}
+
+
+def _start(base: Path, model: ModelConfig, seed: int) -> PreTrainedModel | PeftModel:
+    return trainable(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), model.lora, seed, "CAUSAL_LM")
+
+
+def _trainer(
+    base: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[tuple[list[int], list[int]]],
+    model: ModelConfig,
+    sft: SftConfig,
+    seed: int,
+    resources: ResourcesConfig,
+    folder: StageFolder,
+) -> DemonstrationTrainer:
     micro_batch, accumulation = micro_batches(
         "sft.batch_size", sft.batch_size, distributed.world_size(), resources.micro_batch
     )
+    # Made before the model is loaded: under ZeRO-3 it decides how.
     arguments = SFTConfig(
         **trainer_arguments(
             optimizer=sft.optimizer,
@@ -109,26 +135,18 @@ def train_sft(
             accumulation=accumulation,
             seed=seed,
             folder=folder,
-            persistence_threshold=persistence_threshold,
+            persistence_threshold=persistence_threshold(base),
         ),
         max_length=None,
         packing=False,
         dataset_kwargs={"skip_prepare_dataset": True},
     )
     pad = tokenizer.pad_token_id
-    trainer = DemonstrationTrainer(
-        model=trainable(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), model.lora, seed, "CAUSAL_LM"),
+    assert isinstance(pad, int)
+    return DemonstrationTrainer(
+        model=_start(base, model, seed),
         args=arguments,
         data_collator=lambda batch: collate(batch, pad),
         train_dataset=ordered_dataset(rows, sft.batch_size, sft.epochs, seed),
         processing_class=tokenizer,
     )
-    trainer.setup("sft", folder, resources.keep, sft.optimizer, observer)
-    metrics = trainer.run()
-    weights = trainer.trained_weights()
-    trainer.release()
-    if distributed.rank() == 0:
-        plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-        export_trained(trainable(plain, model.lora, seed, "CAUSAL_LM"), weights, tokenizer, folder)
-    distributed.barrier()
-    return metrics | {"sft/demonstrations": len(rows)}

@@ -73,7 +73,8 @@ def test_extends_merges_dicts_replaces_lists_and_removes_arms(tmp_path: Path) ->
     child = write(
         tmp_path,
         "child.yaml",
-        "extends: base.yaml\nname: child\nseeds: [5]\ntask: {lapse: 0.1}\nsft: null\narms: {ceiling: null, new: {tier: weak}}\n",
+        "extends: base.yaml\nname: child\nseeds: [5]\ntask: {lapse: 0.1}\nsft: null\n"
+        "arms: {ceiling: null, new: {tier: weak}}\n",
     )
     config = load(child)
     assert config.seeds == [5]
@@ -180,7 +181,7 @@ def test_the_file_is_named(tmp_path: Path) -> None:
         ("extends: missing.yaml\n", "missing.yaml"),
         ("extends: [a, b]\n", "one path"),
         ("extends: me.yaml\n", "extends itself"),
-        ("name: x\ntask: {name: capitals}\narms: {weak: {tier: weak}}\nmodel: {lora: {rank: 2}}\n", "model.path: is missing"),
+        (BASE.replace("path: tiny, ", ""), "model.path: is missing"),
         ("", "task.name: is missing"),
         (BASE.replace("weak: {tier: weak}", "weak:"), "arms.weak: is empty"),
     ],
@@ -207,11 +208,19 @@ TREE = st.recursive(
 )
 
 
-@given(*[st.dictionaries(st.sampled_from("abc"), TREE, max_size=3)] * 3)
-def test_merging_layers_is_associative_and_idempotent(below: dict, middle: dict, above: dict) -> None:
-    assert merged(merged(below, middle), above) == merged(below, merged(middle, above))
+def leaves(settings: dict, prefix: tuple = ()) -> dict[tuple, object]:
+    found = {}
+    for key, value in settings.items():
+        found.update(leaves(value, (*prefix, key)) if isinstance(value, dict) else {(*prefix, key): value})
+    return found
+
+
+@given(*[st.dictionaries(st.sampled_from("abc"), TREE, max_size=3)] * 2)
+def test_a_layer_wins_wherever_it_says_something(below: dict, above: dict) -> None:
+    result = leaves(merged(below, above))
+    assert leaves(above).items() <= result.items()
+    assert all(leaves(below).get(path, object) == value for path, value in result.items() if path not in leaves(above))
     assert merged(below, below) == below
-    assert merged({}, above) == above
 
 
 def test_configs_never_import_torch() -> None:

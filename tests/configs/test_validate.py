@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sandwiching.configs.fields import block_of, settings_of
 from sandwiching.configs.load import ConfigError, load
 from sandwiching.configs.ranges import CHOICES, FREE_TEXT, RANGES
-from sandwiching.configs.schema import TASKS, ArmConfig, Config
+from sandwiching.configs.schema import TASKS, ArmConfig, Config, PPOConfig
 from sandwiching.configs.validate import problems
 
 
@@ -53,7 +53,7 @@ JUDGEMENTS = ["task={name: judgements}"]
 APART = [
     (["ppo.batch_size=33", "ppo.samples_per_prompt=2"], ["ppo.batch_size=33", "ppo.samples_per_prompt=2", "32 or 34"]),
     (["ppo.batch_size=10", "ppo.minibatches=4"], ["ppo.batch_size=10", "ppo.minibatches=4", "8 or 12"]),
-    (["ppo.batch_size=8", "resources.learner_ranks=3"], ["resources.learner_ranks=3", "6 or 9"]),
+    (["ppo.batch_size=8", "sft=null", "resources.learner_ranks=3"], ["resources.learner_ranks=3", "6 or 9"]),
     (["sft.batch_size=20"], ["sft.batch_size=20", "resources.micro_batch=8", "16 or 24"]),
     (["ppo.advantage=group"], ["ppo.advantage=group", "ppo.samples_per_prompt=1", "samples_per_prompt=2"]),
     (["ppo.advantage=leave_one_out"], ["ppo.samples_per_prompt=2"]),
@@ -119,12 +119,10 @@ def test_task_judgements_needs_a_file_and_no_sft() -> None:
 )
 def test_the_batch_size_that_is_proposed_would_do(batch: int, samples: int, minibatches: int, ranks: int) -> None:
     config = load("tiny")
-    assert config.ppo is not None
     config.sft = None
     config.resources.learner_ranks = ranks
-    config.ppo = dataclasses.replace(
-        config.ppo, batch_size=batch, samples_per_prompt=samples, minibatches=minibatches
-    )
+    ppo = PPOConfig(batch_size=batch, samples_per_prompt=samples, minibatches=minibatches)
+    config.ppo = ppo
     found = [problem for problem in problems(config) if "ppo.batch_size" in problem]
     fits = batch % samples == 0 and batch % (minibatches * ranks) == 0
     assert (not found) == fits
@@ -132,5 +130,5 @@ def test_the_batch_size_that_is_proposed_would_do(batch: int, samples: int, mini
         proposed = re.search(r"; ([\d or]+) would do", problem)
         assert proposed
         for number in proposed[1].split(" or "):
-            config.ppo = dataclasses.replace(config.ppo, batch_size=int(number))
+            config.ppo = dataclasses.replace(ppo, batch_size=int(number))
             assert problems(config) == []

@@ -186,6 +186,18 @@ def test_full_fine_tuning_exports_the_weights_as_they_are(
     assert torch.equal(outputs(loaded), outputs(model))
 
 
+@pytest.mark.parametrize("lora", [False, True])
+def test_sharded_tied_weights_need_not_be_given_twice(tiny: Path, lora: bool):
+    """As named_parameters under ZeRO-3 gives them; nothing is left in the model itself."""
+    model = trained(language_model(tiny), "CAUSAL_LM") if lora else language_model(tiny)
+    expected = outputs(model)
+    given = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    assert not any("lm_head" in name for name in given)
+    for parameter in model.parameters():
+        parameter.data = torch.empty(0)
+    torch.testing.assert_close(outputs(merged(model, given)), expected, atol=1e-5, rtol=0)
+
+
 def test_stale_tied_weights_do_not_win(tiny: Path):
     model = language_model(tiny)
     given = {"model.embed_tokens.weight": torch.ones(260, 64)}

@@ -1,0 +1,61 @@
+"""Gold along training from adapter snapshots is gold of the merged models."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM
+
+from sandwiching.configs.schema import CheckConfig, LoraConfig, ModelConfig, ResourcesConfig, SamplingConfig
+from sandwiching.oversight.answers import Examiner
+from sandwiching.oversight.gold_curves import gold_along, gold_point, snapshot_weights, snapshots
+from sandwiching.oversight.items import Item
+from sandwiching.policy.base_models import resolve
+from sandwiching.policy.lora import adapter_weights, attach
+from sandwiching.policy.tokenization import load_tokenizer
+from sandwiching.tasks.records import Prompt
+from sandwiching.training.engines import build_engine, lora_spec
+from sandwiching.training.roles import EngineSpec
+
+MODEL = ModelConfig(path="tiny", lora=LoraConfig(rank=4, alpha=8))
+ITEMS = [Item(Prompt(f"p{i}", "Say something: " + "x" * i, "g", "k"), ("yes", "no", "so"), "all") for i in range(6)]
+
+
+class Vowels:
+    """Right is what holds an a."""
+
+    def correct(self, prompt, response):
+        return "a" in response.lower()
+
+    def candidates(self, prompt):
+        return ("yes", "no")
+
+
+def examiner(spec):
+    check = CheckConfig(samples=2, sampling=SamplingConfig(max_new_tokens=6))
+    return Examiner(build_engine(spec, ResourcesConfig()), load_tokenizer(resolve("tiny")), Vowels(), MODEL, check)
+
+
+def test_adapter_snapshots_are_examined_in_order(tmp_path):
+    start, expected = resolve("tiny"), []
+    for step in (10, 2):
+        model = attach(AutoModelForCausalLM.from_pretrained(start), lora_spec(MODEL.lora), 0, "CAUSAL_LM")
+        torch.manual_seed(step)
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.data = 0.3 * torch.randn_like(parameter)
+        folder = tmp_path / "snapshots" / f"step_{step}"
+        folder.mkdir(parents=True)
+        save_file({k: v.contiguous() for k, v in adapter_weights(model).items()}, folder / "weights.safetensors")
+        merged = tmp_path / f"merged{step}"
+        model.merge_and_unload().save_pretrained(merged)
+        load_tokenizer(start).save_pretrained(merged)
+        answers = examiner(EngineSpec(merged, MODEL, adapters=False)).examine(ITEMS, 2, 0)
+        expected.insert(0, gold_point(step, answers))
+    assert [path.name for path in snapshots(tmp_path)] == ["step_2", "step_10"]
+    assert gold_along(examiner(EngineSpec(start, MODEL, adapters=True)), tmp_path, ITEMS, 0) == expected
+    assert expected[0] != expected[1]
+
+
+def test_a_snapshot_without_weights_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="holds no safetensors"):
+        snapshot_weights(tmp_path)

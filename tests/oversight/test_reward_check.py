@@ -1,0 +1,136 @@
+"""The check of a run without PPO, on a small made-up file of judgements."""
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from sandwiching.configs.schema import (
+    CapitalsTask,
+    CheckConfig,
+    DataConfig,
+    JudgementsTask,
+    ModelConfig,
+    ResourcesConfig,
+    SplitsConfig,
+)
+from sandwiching.oversight.check import check
+from sandwiching.policy.base_models import resolve
+from sandwiching.training.artifacts import StageFolder, write_manifest
+from sandwiching.training.scorer import TransformersScorer
+
+RESOURCES = ResourcesConfig()
+TASK = JudgementsTask(name="judgements")
+
+
+class Scorers:
+    """Roles of one process."""
+
+    resources = RESOURCES
+
+    def scorer(self, spec):
+        return TransformersScorer(spec, 32)
+
+
+def judgements(path):
+    """12 groups of 10 pairs; the expert takes the longer response nine times in ten, weak raters at random."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for group in range(12):
+        for number in range(10):
+            sides = {side: "word " * int(size) + f"{group}.{number}" for side, size in zip("ab", (2, 5), strict=True)}
+            votes = [("e", "expert", "b" if rng.random() < 0.9 else "a")]
+            votes += [(f"w{k}", "weak", str(rng.choice(["a", "b", "tie"]))) for k in range(3)]
+            for rater, tier, preference in votes:
+                rows.append(
+                    {
+                        "prompt": f"Question {group}?",
+                        "response_a": sides["a"],
+                        "response_b": sides["b"],
+                        "preference": preference,
+                        "rater": rater,
+                        "tier": tier,
+                        "group": f"g{group}",
+                    }
+                )
+    with gzip.open(path, "wt") as stream:
+        stream.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+def member(folder, seed, combine="mean"):
+    """A finished reward-model artifact with random weights."""
+    torch.manual_seed(seed)
+    model = AutoModelForSequenceClassification.from_pretrained(resolve("tiny"), num_labels=1)
+    model.config.reward_mean, model.config.reward_std = 0.0, 1.0
+    model.save_pretrained(folder / "model")
+    AutoTokenizer.from_pretrained(resolve("tiny")).save_pretrained(folder / "model")
+    (folder / "attempt").write_text("1")
+    inputs = {"reward_model": {"combine": combine, "uwo_lambda": 0.5}}
+    fields = {"stage": "reward_model", "version": 1, "key": "k", "inputs": inputs, "parents": {}, "metrics": {}}
+    write_manifest(StageFolder(folder, 1), {**fields, "seconds": 0.0})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory):
+    root = tmp_path_factory.mktemp("reward_check")
+    judgements(root / "judgements.jsonl.gz")
+    parents = {
+        f"reward_model/{k}/weak/seed{seed}": member(root / f"rm{seed}{k}", 10 * seed + k, "wco")
+        for seed in (0, 1)
+        for k in (0, 1)
+    }
+    return DataConfig(judgements=str(root / "judgements.jsonl.gz"), splits=SplitsConfig(final=0.5)), parents
+
+
+def run(data, parents, folder, model=None, task=TASK):
+    folder.mkdir(exist_ok=True)
+    (folder / "attempt").write_text("1")
+    return check(
+        model=model or ModelConfig(path="tiny", max_length=256),
+        task=task,
+        data=data,
+        check=CheckConfig(),
+        arms=["weak"],
+        seeds=[0, 1],
+        resources=RESOURCES,
+        parents=parents,
+        folder=StageFolder(folder, 1),
+        roles=Scorers(),
+    )
+
+
+def test_reward_check_on_the_final_split(setting, tmp_path):
+    data, parents = setting
+    metrics = run(data, parents, tmp_path / "check")
+    record = json.loads((tmp_path / "check" / "check.json").read_text())
+    assert len(record["pairs"]) == 60
+    assert len({pair["group"] for pair in record["pairs"]}) == 6
+    assert np.array(record["outcomes"]["weak"]).shape == (2, 60)
+    assert metrics["check/weak/agreement"] == pytest.approx(np.mean(record["outcomes"]["weak"]))
+    assert 0.8 < metrics["check/the_longer_one/agreement"] < 1
+    assert 0.35 < metrics["check/one_weak_vote/agreement"] < 0.65
+    expected = metrics["check/weak/agreement"] - metrics["check/the_longer_one/agreement"]
+    assert metrics["check/weak/over_the_longer_one"] == pytest.approx(expected)
+    text = (tmp_path / "check" / "check.txt").read_text()
+    assert "weak majority" in text
+    assert "6 groups" in text
+    assert (tmp_path / "check" / "check.svg").exists()
+
+
+def test_pairs_too_long_for_the_model(setting, tmp_path):
+    data, parents = setting
+    short = ModelConfig(path="tiny", max_length=40)
+    with pytest.raises(ValueError, match=r"60 of 60 expert pairs .*model\.max_length=40"):
+        run(data, parents, tmp_path / "check", model=short)
+
+
+def test_errors_name_what_is_missing(setting, tmp_path):
+    data, parents = setting
+    with pytest.raises(ValueError, match=r"arms\.weak: there is no reward model of seed 0"):
+        run(data, {}, tmp_path / "check")
+    with pytest.raises(ValueError, match="ppo: null with task capitals"):
+        run(data, parents, tmp_path / "check", task=CapitalsTask(name="capitals"))

@@ -1,0 +1,108 @@
+"""Runs stage functions in fresh processes, one a rank, so that no process group or environment leaks into pytest.
+
+Tests reach it through the fixture `run_stages` of tests/training/conftest.py.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Call:
+    """A stage function (module:name) with its arguments; `kill_at`: every rank kills itself -9 inside this step."""
+
+    function: str
+    arguments: Mapping[str, Any]
+    kill_at: int | None = None
+
+
+def run(calls: Sequence[Call], ranks: int = 1, timeout: float = 400.0) -> list[Any]:
+    """What each call returned on rank 0, all calls in the same processes in order.
+
+    Stops at a call that kills; raises RuntimeError with a rank's output when it fails otherwise.
+    """
+    from sandwiching.training.distributed import free_port
+
+    port = free_port()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        # Plain tuples: the child knows this file under another module name.
+        plain = [(call.function, dict(call.arguments), call.kill_at) for call in calls]
+        (folder / "calls").write_bytes(pickle.dumps(plain))
+        processes = [_start(folder, rank, ranks, port) for rank in range(ranks)]
+        try:
+            _wait(processes, folder, time.monotonic() + timeout)
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
+        return [pickle.loads(file.read_bytes()) for file in sorted(folder.glob("result_*"))]
+
+
+def _start(folder: Path, rank: int, ranks: int, port: int) -> subprocess.Popen[bytes]:
+    places = {"RANK": rank, "WORLD_SIZE": ranks, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": ranks, "LOCAL_SIZE": ranks}
+    environment = {
+        **os.environ,
+        **{key: str(value) for key, value in places.items()},
+        "CROSS_RANK": "0",
+        "CROSS_SIZE": "1",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "DS_ACCELERATOR": "cpu",
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
+    with (folder / f"output_{rank}").open("wb") as output:
+        return subprocess.Popen([sys.executable, __file__, str(folder)], env=environment, stdout=output, stderr=output)
+
+
+def _wait(processes: Sequence[subprocess.Popen[bytes]], folder: Path, deadline: float) -> None:
+    while time.monotonic() < deadline:
+        codes = [process.poll() for process in processes]
+        if all(code == 0 for code in codes) or -signal.SIGKILL in codes:
+            return
+        for rank, code in enumerate(codes):
+            if code not in (None, 0):
+                raise RuntimeError(f"rank {rank} ended with {code}:\n{(folder / f'output_{rank}').read_text()[-4000:]}")
+        time.sleep(0.05)
+    raise RuntimeError(f"no end in sight:\n{(folder / 'output_0').read_text()[-4000:]}")
+
+
+def _work(folder: Path) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    for i, (function, arguments, kill_at) in enumerate(pickle.loads((folder / "calls").read_bytes())):
+        module, name = function.split(":")
+        if kill_at is not None:
+            arguments["observer"] = _Killer(kill_at)
+        result = getattr(importlib.import_module(module), name)(**arguments)
+        if os.environ["RANK"] == "0":
+            (folder / f"result_{i:03}").write_bytes(pickle.dumps(result))
+
+
+class _Killer:
+    """An observer that dies inside a step: after its metrics, before its checkpoint."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def __call__(self, stage: str, step: int, total: int, metrics: Mapping[str, float]) -> None:
+        if step == self.step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    _work(Path(sys.argv[1]))

@@ -1,0 +1,92 @@
+"""Stages run for real on the tiny model, in processes of their own (tests/ranks.py)."""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from sandwiching.policy.base_models import resolve
+from sandwiching.tasks.readers import write_judgements
+from sandwiching.tasks.records import Judgement
+from sandwiching.training.artifacts import StageFolder
+
+RANKS = Path(__file__).parent.parent / "ranks.py"
+
+
+@pytest.fixture(scope="session")
+def ranks() -> ModuleType:
+    """tests/ranks.py, which importlib mode keeps off the path."""
+    spec = importlib.util.spec_from_file_location("sandwiching_test_ranks", RANKS)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def run_stages(ranks: ModuleType) -> Callable[..., list[Any]]:
+    """run_stages([(function, arguments), ...], ranks=1, kill_at=None): results on rank 0; kill_at is for the last."""
+
+    def run(calls: Sequence[tuple[str, dict[str, Any]]], count: int = 1, kill_at: int | None = None) -> list[Any]:
+        last = len(calls) - 1
+        planned = [ranks.Call(name, rest, kill_at if i == last else None) for i, (name, rest) in enumerate(calls)]
+        return ranks.run(planned, count)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the built-in tiny model."""
+    return resolve("tiny", None, tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def stage_folder(tmp_path: Path) -> Callable[[str], StageFolder]:
+    """An empty folder for a stage, by name."""
+
+    def make(name: str) -> StageFolder:
+        folder = StageFolder(tmp_path / name, 0)
+        folder.path.mkdir(exist_ok=True)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def judgements(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A judgements artifact: 40 prompts, 3 responses each, 6 raters who mostly like the letter x; some ties."""
+    draw = random.Random(0)
+    rows = []
+    for i in range(40):
+        prompt = "Question: " + "".join(draw.choices("abcdef ", k=draw.randint(3, 12)))
+        responses = ["".join(draw.choices("xyz", k=draw.randint(2, 9))) for _ in range(3)]
+        for a, b in ((0, 1), (1, 2), (2, 0)):
+            for rater in draw.sample(range(6), 2):
+                difference = responses[a].count("x") - responses[b].count("x")
+                lean = difference if draw.random() < 0.9 else -difference
+                rows.append(
+                    Judgement(
+                        prompt=prompt,
+                        response_a=responses[a],
+                        response_b=responses[b],
+                        preference="tie" if lean == 0 else "a" if lean > 0 else "b",
+                        rater=f"rater {rater}",
+                        tier="weak",
+                        confidence=draw.choice([None, 0.5, 1.0]),
+                        group=f"group {i % 5}",
+                        pair=f"{i}/{a}-{b}",
+                    )
+                )
+    folder = tmp_path_factory.mktemp("judgements")
+    write_judgements(folder / "judgements.jsonl.gz", rows)
+    return folder

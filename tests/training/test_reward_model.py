@@ -1,0 +1,167 @@
+"""Reward model: exact resume, the same result however a step is cut, every kind, and what it writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from sandwiching.configs.schema import (
+    DataConfig,
+    LoraConfig,
+    ModelConfig,
+    OptimizerConfig,
+    ResourcesConfig,
+    RewardModelConfig,
+)
+from sandwiching.policy.tokenization import encode
+from sandwiching.reward_model.normalise import normalised
+from sandwiching.tasks.readers import read_judgements
+from sandwiching.training.artifacts import StageFolder
+from sandwiching.training.metrics import read_metrics
+
+REWARD = "sandwiching.training.reward_model:train_reward_model"
+
+
+def arguments(base: Path, judgements: Path, folder: StageFolder, reward=None, resources=None, model=None, member=0):
+    defaults = {"epochs": 3, "batch_texts": 32, "optimizer": OptimizerConfig(learning_rate=1e-2), "dev_share": 0.2}
+    return {
+        "model": ModelConfig(path=str(base), **(model or {})),
+        "reward_model": RewardModelConfig(**(defaults | (reward or {}))),
+        "data": DataConfig(),
+        "seed": 0,
+        "member": member,
+        "resources": ResourcesConfig(**({"micro_batch": 8, "checkpoint_every": 4} | (resources or {}))),
+        "parents": {"judgements": judgements},
+        "folder": folder,
+    }
+
+
+def records(folder: StageFolder):
+    return [{key: v for key, v in row.items() if not key.startswith("time/")} for row in read_metrics(folder.metrics)]
+
+
+def weights(folder: StageFolder):
+    return load_file(folder.model / "model.safetensors")
+
+
+def same_bytes(one: StageFolder, other: StageFolder):
+    for name in ("model/model.safetensors", "model/config.json", "evaluation.json"):
+        assert (one.path / name).read_bytes() == (other.path / name).read_bytes(), name
+
+
+def check_written(folder: StageFolder, judgements: Path):
+    """Plain transformers reads the scores; judged texts have mean 0 and deviation 1; the evaluation is about them."""
+    model = AutoModelForSequenceClassification.from_pretrained(folder.model)
+    tokenizer = AutoTokenizer.from_pretrained(folder.model)
+    assert model.dtype == torch.float32
+    assert model.config.pad_token_id == tokenizer.pad_token_id
+    texts = {}
+    for row in read_judgements(judgements / "judgements.jsonl.gz"):
+        for response in (row.judgement.response_a, row.judgement.response_b):
+            prompt, ids = encode(tokenizer, row.judgement.prompt, response, True, " ")
+            texts[tuple(prompt + ids)] = response
+    with torch.no_grad():
+        raw = torch.stack([model(input_ids=torch.tensor([ids])).logits.squeeze() for ids in texts])
+    unit = normalised(raw, model.config)
+    assert abs(unit.mean().item()) < 1e-3
+    assert unit.std(correction=0).item() == pytest.approx(1, abs=1e-3)
+    likes_x = torch.tensor([response.count("x") for response in texts.values()]).float()
+    return torch.corrcoef(torch.stack([unit, likes_x]))[0, 1].item()
+
+
+def test_killed_and_resumed_is_bit_identical_and_learns(run_stages, tiny, judgements, stage_folder):
+    whole, broken = stage_folder("whole"), stage_folder("broken")
+    lora = {"model": {"lora": LoraConfig(rank=4, alpha=8)}}
+    run_stages([(REWARD, arguments(tiny, judgements, broken, **lora))], kill_at=6)
+    assert [row["step"] for row in records(broken)] == [1, 2, 3, 4, 5, 6]
+    (result,) = run_stages([(REWARD, arguments(tiny, judgements, broken, **lora))])
+    probe = stage_folder("probe")
+    calls = [(REWARD, arguments(tiny, judgements, whole, **lora))]
+    calls.append((REWARD, arguments(tiny, judgements, probe, reward={"kind": "probe"})))
+    undisturbed, probed = run_stages(calls)
+    assert undisturbed == result
+    assert records(whole) == records(broken)
+    same_bytes(whole, broken)
+    assert check_written(whole, judgements) > 0.5
+    assert result["reward_model/dev_accuracy"] > 0.55
+    assert (whole.adapter / "adapter_config.json").exists()
+    check_probe(probe, tiny, judgements, probed)
+
+
+def check_probe(folder: StageFolder, tiny: Path, judgements: Path, result):
+    """Only the head differs from the parent; evaluation counts the kept-aside judgements by every key."""
+    assert check_written(folder, judgements) > 0.5
+    start = load_file(tiny / "model.safetensors")
+    assert all(torch.equal(value, start[name]) for name, value in weights(folder).items() if name != "score.weight")
+    evaluation = json.loads((folder.path / "evaluation.json").read_text())
+    total = evaluation["overall"]["judgements"]
+    assert total + result["reward_model/judgements"] == 240
+    assert total == 48
+    for part in ("by_rater", "by_tier", "by_group"):
+        assert sum(row["judgements"] for row in evaluation[part].values()) == total
+    assert sum(row["judgements"] for row in evaluation["by_margin"]) == total
+    assert evaluation["overall"]["accuracy"] == result["reward_model/dev_accuracy"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
+def test_cutting_a_step_differently_changes_nothing(run_stages, tiny, judgements, stage_folder, zero_stage):
+    """The ranks score different texts; weights, gradients' norm and metrics agree all the same."""
+    reward = {
+        "kind": "full",
+        "use_confidence": True,
+        "ties": 0.5,
+        "margin": 0.2,
+        "noise": "smoothing",
+        "optimizer": OptimizerConfig(learning_rate=1e-3, adam_epsilon=1e-2),
+    }
+    folders = []
+    for name, count, micro_batch in (("whole", 1, 32), ("accumulated", 1, 3), ("ranks", 2, 7)):
+        folder = stage_folder(name)
+        resources = {"micro_batch": micro_batch, "zero_stage": zero_stage}
+        run_stages([(REWARD, arguments(tiny, judgements, folder, reward, resources))], count=count)
+        folders.append(folder)
+    start = load_file(tiny / "model.safetensors")
+    one = weights(folders[0])
+    assert max((one[name] - start[name]).abs().max() for name in one if name in start) > 1e-3
+    for other in folders[1:]:
+        for name, value in weights(other).items():
+            assert torch.allclose(value, one[name], rtol=0, atol=2e-5), name
+        for row, expected in zip(records(other), records(folders[0]), strict=True):
+            assert row == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"reward": {"kind": "full"}},
+        {"reward": {"kind": "full"}, "resources": {"zero_stage": 3}},
+        {"reward": {"kind": "lora"}, "resources": {"zero_stage": 3}, "model": {"precision": "bf16"}},
+        {"reward": {"kind": "full"}, "resources": {"zero_stage": 2}, "model": {"precision": "bf16"}},
+    ],
+)
+def test_every_mode_resumes_bit_identically(run_stages, tiny, judgements, stage_folder, options):
+    whole, broken = stage_folder("whole"), stage_folder("broken")
+    run_stages([(REWARD, arguments(tiny, judgements, broken, **options))], kill_at=7)
+    run_stages([(REWARD, arguments(tiny, judgements, broken, **options))])
+    run_stages([(REWARD, arguments(tiny, judgements, whole, **options))])
+    assert records(whole) == records(broken)
+    same_bytes(whole, broken)
+    assert check_written(whole, judgements) > 0.4
+
+
+@pytest.mark.slow
+def test_members_of_an_ensemble_differ_by_raters_and_start(run_stages, tiny, judgements, stage_folder):
+    folders = [stage_folder(f"member_{i}") for i in range(2)]
+    reward = {"kind": "probe", "members": 2}
+    run_stages(
+        [(REWARD, arguments(tiny, judgements, folder, reward, member=i)) for i, folder in enumerate(folders)]
+    )
+    heads = [weights(folder)["score.weight"] for folder in folders]
+    assert torch.corrcoef(torch.cat(heads))[0, 1] < 0.99

@@ -1,0 +1,186 @@
+"""TRL's RewardTrainer on planned batches with our loss.
+
+A dataset row is the number of a batch (reward_model/bundles.py), and each rank's forward pass is one batch: its unique
+texts, and the judgements among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import deepspeed
+import torch
+from datasets import Dataset
+from peft import PeftModel
+from torch import Tensor, nn
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+from trl.trainer.reward_config import RewardConfig
+from trl.trainer.reward_trainer import RewardTrainer, suppress_seqcls_warning
+
+from sandwiching.configs.schema import LoraConfig, ResourcesConfig, RewardModelConfig
+from sandwiching.policy.heads import Float32Head
+from sandwiching.reward_model.bundles import BatchPlan, plan_batches
+from sandwiching.reward_model.evaluate import agreement
+from sandwiching.reward_model.heads import init_score_head, score_head
+from sandwiching.reward_model.losses import bradley_terry
+from sandwiching.training import distributed
+from sandwiching.training.artifacts import StageFolder
+from sandwiching.training.batching import right_pad
+from sandwiching.training.hf import Observer, SealedTrainer, trainer_arguments
+from sandwiching.training.reward_data import RewardData
+from sandwiching.training.weights import persistence_threshold, trainable
+
+
+@dataclass(frozen=True, slots=True)
+class LossTerms:
+    """What the loss needs of each training judgement besides its texts: weight_E, margin_E, error_E fp32."""
+
+    weight_E: Tensor
+    margin_E: Tensor
+    error_E: Tensor
+    noise: str
+
+
+@dataclass(frozen=True, slots=True)
+class RewardSpec:
+    """What is trained, from which folder, and how."""
+
+    base: Path
+    tokenizer: PreTrainedTokenizerBase
+    lora: LoraConfig | None
+    precision: str
+    config: RewardModelConfig
+    resources: ResourcesConfig
+    seed: int
+    folder: StageFolder
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCollator:
+    """From the number of a batch to its tensors."""
+
+    plan: BatchPlan
+    data: RewardData
+    terms: LossTerms
+    pad: int
+
+    def __call__(self, rows: Sequence[Mapping[str, int]]) -> dict[str, Any]:
+        """input_ids, attention_mask [B, S] of the batch's texts; left, right [E] places in B; columns of the loss [E]."""
+        (row,) = rows
+        batch = self.plan.batches[row["batch"]]
+        tokens_BS, attention_BS = right_pad([self.data.texts[text] for text in batch.texts], self.pad)
+        place = {text: i for i, text in enumerate(batch.texts)}
+        chosen = torch.tensor(batch.judgements, dtype=torch.int64)
+        columns = self.data.train
+        return {
+            "input_ids": tokens_BS,
+            "attention_mask": attention_BS.long(),
+            "left": torch.tensor([place[int(text)] for text in columns.text_a_E[chosen]], dtype=torch.int64),
+            "right": torch.tensor([place[int(text)] for text in columns.text_b_E[chosen]], dtype=torch.int64),
+            "target": columns.target_E[chosen],
+            "weight": self.terms.weight_E[chosen],
+            "margin": self.terms.margin_E[chosen],
+            "error": self.terms.error_E[chosen],
+            "denominator": torch.tensor(batch.weight, dtype=torch.float64),
+        }
+
+
+class JudgementTrainer(SealedTrainer, RewardTrainer):
+    """RewardTrainer with weighted Bradley-Terry over the judgements of the whole optimiser step."""
+
+    loss_is_scaled_for_ga = True
+    noise: str
+    agreed: Tensor
+
+    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        return dataset
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Tensor:
+        """This batch's share of the step's loss, times the ranks, since DeepSpeed averages gradients over them."""
+        scores_B = model(
+            input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
+        ).logits.squeeze(-1)
+        delta_E = scores_B[inputs["left"]] - scores_B[inputs["right"]]
+        denominator = inputs["denominator"].item()
+        loss = bradley_terry(
+            delta_E, inputs["target"], inputs["weight"], inputs["margin"], denominator, self.noise, inputs["error"]
+        )
+        right_E = agreement(delta_E.detach(), inputs["target"]) * inputs["weight"]
+        self.agreed += right_E.double().sum().cpu() / denominator
+        return loss * self.accelerator.num_processes
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds the step's agreement over all ranks."""
+        if "loss" in logs:
+            logs["reward_model/accuracy"] = distributed.all_sum(self.agreed.clone()).item()
+            self.agreed.zero_()
+        super().log(logs, start_time)
+
+
+def load_with_head(spec: RewardSpec) -> PreTrainedModel | PeftModel:
+    """The parent's trunk in fp32 with a fresh score head that computes in fp32, and with LoRA a fresh adapter."""
+    with suppress_seqcls_warning():
+        model = AutoModelForSequenceClassification.from_pretrained(
+            spec.base, num_labels=1, pad_token_id=spec.tokenizer.pad_token_id, dtype=torch.float32
+        )
+    head = score_head(model)
+    with deepspeed.zero.GatheredParameters(list(head.parameters()), modifier_rank=0):
+        init_score_head(model, spec.seed)
+    model.score = Float32Head.of(head)
+    return trainable(model, spec.lora, spec.seed, "SEQ_CLS")
+
+
+def train_member(
+    spec: RewardSpec, data: RewardData, terms: LossTerms, observer: Observer
+) -> tuple[dict[str, float], dict[str, Tensor]]:
+    """Metrics of the last step, and the trained fp32 weights (both on rank 0).
+
+    Raises ValueError for a text that ends in padding, where Hugging Face's forward would read the token before it.
+    """
+    pad = spec.tokenizer.pad_token_id
+    assert isinstance(pad, int)
+    if any(text[-1] == pad for text in data.texts):
+        raise ValueError(f"a text ends in the pad token {spec.tokenizer.pad_token!r}: set another model.pad_token")
+    columns = data.train
+    plan = plan_batches(
+        columns.text_a_E,
+        columns.text_b_E,
+        terms.weight_E,
+        batch_texts=spec.config.batch_texts,
+        ranks=distributed.world_size(),
+        micro_batch=spec.resources.micro_batch,
+        seed=spec.seed,
+        epochs=spec.config.epochs,
+    )
+    arguments = RewardConfig(
+        **trainer_arguments(
+            optimizer=spec.config.optimizer,
+            resources=spec.resources,
+            precision=spec.precision,
+            rows_per_batch=1,
+            accumulation=plan.passes,
+            seed=spec.seed,
+            folder=spec.folder,
+            persistence_threshold=persistence_threshold(spec.base),
+        ),
+        max_length=None,
+    )
+    trainer = JudgementTrainer(
+        model=load_with_head(spec),
+        args=arguments,
+        data_collator=PlannedCollator(plan, data, terms, pad),
+        train_dataset=Dataset.from_dict({"batch": range(len(plan.batches))}),
+        processing_class=spec.tokenizer,
+    )
+    trainer.noise = terms.noise
+    trainer.agreed = torch.zeros((), dtype=torch.float64)
+    trainer.setup("reward_model", spec.folder, spec.resources.keep, spec.config.optimizer, observer)
+    metrics = trainer.run()
+    weights = trainer.trained_weights()
+    trainer.release()
+    return metrics, weights
