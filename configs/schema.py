@@ -68,7 +68,7 @@ class CapitalsTask(TaskConfig):
     """Simulated people who judge only in the check."""
     demonstrators: int = 1
     """People of the weak training panel who write an answer to each training prompt."""
-    competence: float = 0.35
+    competence: float = 0.3
     """Mean probability that a weak person knows the answer to a question."""
     population_slope: float = 3.0
     """Log-odds of knowing a country that a tenfold population adds."""

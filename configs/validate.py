@@ -19,7 +19,7 @@ def problems(config: Config) -> list[str]:
     single = [*_out_of_range(config, ""), *_names(config)]
     if single:
         return single
-    checks = (divisibility_problems, _lengths, _arms, _data, _reward_model, _ppo, _panels, _devices)
+    checks = (divisibility_problems, _lengths, _arms, _data, _ppo, _panels, _devices)
     return [problem for check in checks for problem in check(config)]
 
 
@@ -32,8 +32,10 @@ def _out_of_range(block: Any, prefix: str) -> Iterator[str]:
         elif key == "Config.arms":
             for arm, settings in value.items():
                 yield from _out_of_range(settings, f"arms.{arm}.")
-        elif key in CHOICES and value is not None and value not in CHOICES[key]:
-            yield f"{place}: {value!r} is unknown; use one of {', '.join(CHOICES[key])}"
+        elif key in CHOICES and value is not None:
+            for one in value if isinstance(value, list) else [value]:
+                if one not in CHOICES[key]:
+                    yield f"{place}: {one!r} is unknown; use one of {', '.join(CHOICES[key])}"
         elif key in RANGES and value is not None and value not in RANGES[key]:
             yield f"{place}: is {value}; it must be {RANGES[key]}"
 
@@ -86,20 +88,10 @@ def _data(config: Config) -> Iterator[str]:
     if isinstance(config.task, JudgementsTask):
         if data.judgements is None:
             yield "data.judgements: task judgements needs a file; add data.judgements=FILE.jsonl"
-        if config.sft is not None:
-            yield "sft: task judgements has no demonstrations to learn from; set sft=null"
     elif data.judgements is not None:
         yield (
             f"data.judgements={data.judgements}: task {config.task.name} makes its own judgements; "
             f"set data.judgements=null, or task.name=judgements"
-        )
-
-
-def _reward_model(config: Config) -> Iterator[str]:
-    if config.reward_model.kind == "lora" and config.model.lora is None:
-        yield (
-            "reward_model.kind=lora needs model.lora, which is null; "
-            "set model.lora.rank=16, or reward_model.kind=full (or probe)"
         )
 
 

@@ -72,9 +72,10 @@ class Attempt:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
-            traceback.print_exception(error)
         self._restore()
+        if error is not None:
+            with self.log.open("a") as stream:
+                traceback.print_exception(error, file=stream)
         if error is None:
             self._end(ExitCode.DONE, None)
             return

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from sandwiching.configs.algebra import largest_divisor
 from sandwiching.configs.load import arm_config
-from sandwiching.configs.schema import Config, ModelConfig, ResourcesConfig
+from sandwiching.configs.schema import Config, LoraConfig, ModelConfig, ResourcesConfig
 from sandwiching.launch.architecture import Architecture
 from sandwiching.launch.graph import Node
 
@@ -57,6 +57,8 @@ def learner_memory(
     kept = layer * architecture.num_hidden_layers
     if resources.gradient_checkpointing:
         kept = layer + tokens * architecture.hidden_size * width * architecture.num_hidden_layers
+    if not trained:
+        kept = layer
     parts = {
         "weights": total * width // (ranks if stage == 3 else 1),
         "gradients": trained * width // (ranks if stage >= 2 else 1),
@@ -97,7 +99,8 @@ def stage_memory(config: Config, architecture: Architecture) -> dict[str, list[R
     if config.task.name != "judgements":
         stages["pairs"] = [engine_memory(resources.rollout_batch, architecture, config)]
     kind = config.reward_model.kind
-    trained = {"probe": 0, "full": trunk, "lora": trained_parameters(trunk, architecture, model)}[kind]
+    adapters = architecture.lora_parameters((model.lora or LoraConfig()).rank)
+    trained = {"probe": 0, "full": trunk, "lora": adapters}[kind]
     stages["reward_model"] = [learner_memory("learner", trunk, trained, resources.micro_batch, architecture, config)]
     if ppo is not None:
         own = ppo.batch_size // ppo.minibatches // resources.learner_ranks
@@ -132,12 +135,13 @@ def artifact_bytes(node: Node, config: Config, architecture: Architecture) -> in
         return 0
     config = arm_config(config, node.arms[0]) if node.arms else config
     lora, ppo, kind = config.model.lora, config.ppo, config.reward_model.kind
+    if node.stage == "reward_model":
+        lora = (lora or LoraConfig()) if kind == "lora" else None
     total = architecture.trunk_parameters if node.stage == "reward_model" else architecture.parameters
     if node.stage == "reward_model" and kind == "probe":
         return total * EXPORT_BYTES
-    adapted = lora is not None and (node.stage != "reward_model" or kind == "lora")
-    trained = architecture.lora_parameters(lora.rank) if lora is not None and adapted else total
-    size = (total + (trained if adapted else 0)) * EXPORT_BYTES
+    trained = architecture.lora_parameters(lora.rank) if lora else total
+    size = (total + (trained if lora else 0)) * EXPORT_BYTES
     checkpoint = checkpoint_bytes(trained, config.model.precision)
     if node.stage == "ppo" and ppo is not None:
         size += math.ceil(ppo.steps / ppo.snapshot_every) * trained * WORKING_BYTES[config.model.precision]

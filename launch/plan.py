@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sandwiching.configs.algebra import batch_algebra
+from sandwiching.configs.load import arm_config
 from sandwiching.configs.schema import Config, ResourcesConfig
 from sandwiching.configs.structure import plain
 from sandwiching.launch.architecture import Architecture, find_architecture
@@ -67,12 +68,7 @@ def make_plan(config: Config, graph: Graph, store: Store, run_dir: Path) -> Plan
     """The plan of a graph."""
     architecture = find_architecture(config.model)
     stages = [_planned(node, config, store, run_dir, architecture) for node in graph.nodes]
-    memory = None
-    if architecture is not None:
-        memory = {
-            stage: StageMemory(roles, per_device(roles, config.resources))
-            for stage, roles in stage_memory(config, architecture).items()
-        }
+    memory = most_memory(config, architecture) if architecture is not None else None
     return Plan(
         version=VERSION,
         config=plain(config),
@@ -87,6 +83,17 @@ def make_plan(config: Config, graph: Graph, store: Store, run_dir: Path) -> Plan
         else None,
         free_disk_bytes=shutil.disk_usage(_existing(store.root)).free,
     )
+
+
+def most_memory(config: Config, architecture: Architecture) -> dict[str, StageMemory]:
+    """By stage, the memory of the arm that needs most."""
+    most: dict[str, StageMemory] = {}
+    for name in config.arms:
+        for stage, roles in stage_memory(arm_config(config, name), architecture).items():
+            found = StageMemory(roles, per_device(roles, config.resources))
+            if stage not in most or found.device_bytes > most[stage].device_bytes:
+                most[stage] = found
+    return most
 
 
 def placement(resources: ResourcesConfig) -> list[str]:

@@ -17,6 +17,7 @@ from sandwiching.launch.graph import Graph, build_graph
 from sandwiching.launch.plan import make_plan
 from sandwiching.launch.run import Runner, run
 from sandwiching.launch.status import PLAN_FILE
+from sandwiching.launch.tracking import TrackerProcess
 from sandwiching.policy.base_models import identity, resolve
 from sandwiching.training.artifacts import Store, write_atomic
 
@@ -33,7 +34,8 @@ def run_session(config: Config, store: Store, run_dir: Path, *, ray: bool, only:
     runner = make_runner(config, store, ray)
     graph = prepared_graph(config, console)
     write_atomic(run_dir / PLAN_FILE, json.dumps(make_plan(config, graph, store, run_dir).as_json(), indent=1))
-    with ProgressView(console) as view:
+    tracker = TrackerProcess(run_dir, config.tracking.project, config.tracking.to)
+    with tracker, ProgressView(console) as view:
         run(config, graph, store, run_dir, runner, view, only)
     for node in graph.of("check"):
         folder = node.folder(store)

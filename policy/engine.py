@@ -9,7 +9,7 @@ from typing import Protocol
 
 import torch
 from peft import PeftModel
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, GenerationConfig, LogitsProcessorList, PreTrainedModel
 
 from sandwiching.policy.generation import GumbelNoise, row_seed
@@ -58,6 +58,12 @@ class RolloutEngine(Protocol):
         ...
 
 
+def contiguous_input(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Hook of the LM head. The prefill slices the last position out of [B, S, D]; for such a view torch copies the
+    head's weight once a row of the batch (seconds a rollout with a vocabulary of 50,000)."""
+    return tuple(tensor.contiguous() for tensor in inputs)
+
+
 class TransformersEngine:
     """RolloutEngine on Hugging Face generate with a KV cache, in one process on one device."""
 
@@ -86,6 +92,9 @@ class TransformersEngine:
         # Generation settings that come with a model (top_k, repetition penalty, extra eos ids) would be merged into
         # ours and change the policy that is sampled from.
         model.generation_config = GenerationConfig()
+        head = model.get_output_embeddings()
+        assert head is not None
+        head.register_forward_pre_hook(contiguous_input)
         if self.lora is not None:
             model = attach(model, self.lora, seed=0, task_type="CAUSAL_LM")
         model.to(self.device)  # pyright: ignore[reportArgumentType]

@@ -48,6 +48,7 @@ def familiarity(fact: Fact, response: str) -> float:
     return max((name.familiarity for name in named(fact, response) if plausible(fact, name)), default=0.0)
 
 
+@lru_cache(maxsize=10_000)
 def misleading(fact: Fact) -> Name | None:
     """The wrong name that looks more familiar than every right one: within the country, else next door, else afar."""
     found = {name.key: name for name in _pool(fact) + _city_pool(fact) if not _is_right(fact, name)}
@@ -63,6 +64,7 @@ def misleading(fact: Fact) -> Name | None:
     return max(wrong, key=lambda name: (name.familiarity, name.key), default=None)
 
 
+@lru_cache(maxsize=10_000)
 def candidates(fact: Fact) -> tuple[Name, ...]:
     """The right answer, then three wrong ones of the same kind: the misleading one where there is one, and others."""
     lure = misleading(fact)

@@ -71,7 +71,7 @@ def facts_by_id(task: CapitalsTask) -> dict[str, Fact]:
 
 def weak_knowledge(task: CapitalsTask, known: Mapping[str, Fact]) -> Knowledge:
     """What weak people know, such that its mean over all questions is task.competence."""
-    populations = [world().countries[fact.country].population for fact in known.values()]
+    populations = tuple(world().countries[fact.country].population for fact in known.values())
     return fitted_knowledge(populations, task.competence, task.population_slope, task.ability_spread)
 
 

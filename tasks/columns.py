@@ -21,7 +21,6 @@ class ColumnError(ValueError):
 
     def __init__(self, column: str, problem: str) -> None:
         super().__init__(f"{column}: {problem}")
-        self.column = column
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist, fmean
 
 from sandwiching.tasks.answers import FAMILIAR, candidates, familiarity, misleading, names_right
@@ -31,10 +32,15 @@ STYLES: tuple[tuple[str, float], ...] = (
 )
 """How people write, and how often; apart from what they know."""
 
-LONGEST_ANSWER = 68
-"""Characters; longer sentences are left for a bare name, so that every answer has at most 16 tokens of SmolLM2."""
+LONGEST_ANSWER = 12
+"""In estimated tokens; longer sentences are left for a bare name, so that 15 tokens of SmolLM2 hold every answer."""
 
-QUANTILES = tuple(NormalDist().inv_cdf((index + 0.5) / 41) for index in range(41))
+QUANTILES = tuple(NormalDist().inv_cdf((index + 0.5) / 21) for index in range(21))
+
+
+def sigmoid(log_odds: float) -> float:
+    """Probability of these log-odds, however large."""
+    return (1 + math.tanh(log_odds / 2)) / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +53,15 @@ class Knowledge:
 
     def probability(self, population: int, ability: float) -> float:
         """Of one person."""
-        return 1 / (1 + math.exp(-(self.offset + self.slope * math.log10(population) + ability)))
+        return sigmoid(self.offset + self.slope * math.log10(population) + ability)
 
     def mean(self, population: int) -> float:
         """Over all people: the share that knows a country of this size."""
         return fmean(self.probability(population, self.spread * quantile) for quantile in QUANTILES)
 
 
-def fitted_knowledge(populations: Sequence[int], competence: float, slope: float, spread: float) -> Knowledge:
+@lru_cache
+def fitted_knowledge(populations: tuple[int, ...], competence: float, slope: float, spread: float) -> Knowledge:
     """The Knowledge whose mean over questions (one population each) is `competence`, by bisection.
 
     Raises ValueError unless 0 < competence < 1.
@@ -63,7 +70,7 @@ def fitted_knowledge(populations: Sequence[int], competence: float, slope: float
         raise ValueError(f"task.competence: must lie between 0 and 1, is {competence:g}")
     counts = {population: populations.count(population) for population in set(populations)}
     low, high = -20 - 10 * abs(slope), 20 + 10 * abs(slope)
-    for _ in range(60):
+    for _ in range(50):
         middle = (low + high) / 2
         knowledge = Knowledge(middle, slope, spread)
         mean = sum(count * knowledge.mean(population) for population, count in counts.items()) / len(populations)
@@ -135,7 +142,7 @@ class Person:
         fame = familiarity(fact, one), familiarity(fact, other)
         if by_fame < self.habits.misconception and max(fame) >= FAMILIAR * min(fame) and max(fame) > 0:
             return fame[0] > fame[1], 0.75
-        probability = 1 / (1 + math.exp(-self.surface(one, other)))
+        probability = sigmoid(self.surface(one, other))
         if probability == 0.5:
             return None, 0.5
         return by_surface < probability, max(probability, 1 - probability)
@@ -156,11 +163,16 @@ class Person:
         else:
             name = luck.choice(candidates(fact))
         written = style.format(text=name.text, phrase=name.phrase, sentence=fact.sentence(name))
-        return written if len(written) <= LONGEST_ANSWER else name.text
+        return written if estimated_tokens(written) <= LONGEST_ANSWER else name.text
 
     def _luck(self, *purpose: str) -> random.Random:
         material = "\0".join((str(self.seed), self.id, *purpose))
         return random.Random(hashlib.sha256(material.encode()).digest())
+
+
+def estimated_tokens(text: str) -> int:
+    """A lower-case word counts once, a name once for every three letters begun, and the full stop once."""
+    return 1 + sum(1 if word.islower() else math.ceil(len(word) / 3) for word in words(text))
 
 
 def boldness(text: str) -> int:

@@ -7,8 +7,6 @@ whatever the ranks, the micro-batch or the accumulation: one epoch of Hugging Fa
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from accelerate.state import AcceleratorState, GradientState
 from deepspeed import DeepSpeedEngine
 from deepspeed.utils import safe_get_full_fp32_param
 from torch import Tensor, nn
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PrinterCallback, Trainer
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.trainer import TRAINER_STATE_NAME
 
@@ -26,15 +24,8 @@ from sandwiching.training import distributed
 from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.checkpoints import begin, latest, prune, seal, step_of
 from sandwiching.training.deepspeed_config import deepspeed_config
-from sandwiching.training.metrics import MetricsLog
+from sandwiching.training.recorder import Observer, StepRecorder, no_observer
 from sandwiching.training.schedule import SCHEDULES
-
-Observer = Callable[[str, int, int, Mapping[str, float]], None]
-"""Called as observer(stage, step, total steps, metrics of the step)."""
-
-
-def no_observer(stage: str, step: int, total: int, metrics: Mapping[str, float]) -> None:
-    """Watches nothing."""
 
 
 def trainer_arguments(
@@ -91,38 +82,6 @@ def trainer_arguments(
         "disable_tqdm": True,
         "seed": seed,
     }
-
-
-class StepRecorder(TrainerCallback):
-    """Writes metrics.jsonl on rank 0, and tells the observer."""
-
-    def __init__(self, stage: str, folder: StageFolder, observer: Observer) -> None:
-        self.stage = stage
-        self.folder = folder
-        self.log = MetricsLog(folder.metrics)
-        self.observer = observer
-        self.started = time.monotonic()
-        self.last: dict[str, float] = {}
-
-    def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Start the clock of an optimiser step."""
-        self.started = time.monotonic()
-
-    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """One record an optimiser step; the summary at the end of the training has no `loss` and is left out."""
-        logs: dict[str, float] = kwargs["logs"]
-        if "loss" not in logs or not state.is_world_process_zero:
-            return
-        names = {"loss": "loss", "grad_norm": "gradient_norm", "learning_rate": "learning_rate"}
-        metrics = {f"{self.stage}/{ours}": float(logs[theirs]) for theirs, ours in names.items() if theirs in logs}
-        extra = {key: value for key, value in logs.items() if key.startswith(f"{self.stage}/")}
-        self.last = metrics | extra
-        self.folder.check_attempt()
-        self.log.write({"step": state.global_step, **self.last, "time/step_seconds": time.monotonic() - self.started})
-        self.folder.report(state.global_step, state.max_steps)
-        self.observer(self.stage, state.global_step, state.max_steps, self.last)
 
 
 class SealedTrainer(Trainer):

@@ -8,54 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import deepspeed
 import torch
 from datasets import Dataset
-from peft import PeftModel
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 from trl.trainer.reward_config import RewardConfig
-from trl.trainer.reward_trainer import RewardTrainer, suppress_seqcls_warning
+from trl.trainer.reward_trainer import RewardTrainer
 
-from sandwiching.configs.schema import LoraConfig, ResourcesConfig, RewardModelConfig
-from sandwiching.policy.heads import Float32Head
 from sandwiching.reward_model.bundles import BatchPlan, plan_batches
 from sandwiching.reward_model.evaluate import agreement
-from sandwiching.reward_model.heads import init_score_head, score_head
 from sandwiching.reward_model.losses import bradley_terry
 from sandwiching.training import distributed
-from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.batching import right_pad
-from sandwiching.training.hf import Observer, SealedTrainer, trainer_arguments
+from sandwiching.training.hf import SealedTrainer, trainer_arguments
 from sandwiching.training.reward_data import RewardData
-from sandwiching.training.weights import persistence_threshold, trainable
-
-
-@dataclass(frozen=True, slots=True)
-class LossTerms:
-    """What the loss needs of each training judgement besides its texts: weight_E, margin_E, error_E fp32."""
-
-    weight_E: Tensor
-    margin_E: Tensor
-    error_E: Tensor
-    noise: str
-
-
-@dataclass(frozen=True, slots=True)
-class RewardSpec:
-    """What is trained, from which folder, and how."""
-
-    base: Path
-    tokenizer: PreTrainedTokenizerBase
-    lora: LoraConfig | None
-    precision: str
-    config: RewardModelConfig
-    resources: ResourcesConfig
-    seed: int
-    folder: StageFolder
+from sandwiching.training.reward_member import STAGE, LossTerms, Member, load_with_head
+from sandwiching.training.weights import persistence_threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +37,7 @@ class PlannedCollator:
     pad: int
 
     def __call__(self, rows: Sequence[Mapping[str, int]]) -> dict[str, Any]:
-        """input_ids, attention_mask [B, S] of the batch's texts; left, right [E] places in B; columns of the loss [E]."""
+        """input_ids, attention_mask [B, S] of the texts; left, right [E] places in B; columns of the loss [E]."""
         (row,) = rows
         batch = self.plan.batches[row["batch"]]
         tokens_BS, attention_BS = right_pad([self.data.texts[text] for text in batch.texts], self.pad)
@@ -122,64 +91,48 @@ class JudgementTrainer(SealedTrainer, RewardTrainer):
         super().log(logs, start_time)
 
 
-def load_with_head(spec: RewardSpec) -> PreTrainedModel | PeftModel:
-    """The parent's trunk in fp32 with a fresh score head that computes in fp32, and with LoRA a fresh adapter."""
-    with suppress_seqcls_warning():
-        model = AutoModelForSequenceClassification.from_pretrained(
-            spec.base, num_labels=1, pad_token_id=spec.tokenizer.pad_token_id, dtype=torch.float32
-        )
-    head = score_head(model)
-    with deepspeed.zero.GatheredParameters(list(head.parameters()), modifier_rank=0):
-        init_score_head(model, spec.seed)
-    model.score = Float32Head.of(head)
-    return trainable(model, spec.lora, spec.seed, "SEQ_CLS")
-
-
-def train_member(
-    spec: RewardSpec, data: RewardData, terms: LossTerms, observer: Observer
-) -> tuple[dict[str, float], dict[str, Tensor]]:
+def train_member(member: Member) -> tuple[dict[str, float], dict[str, Tensor]]:
     """Metrics of the last step, and the trained fp32 weights (both on rank 0).
 
     Raises ValueError for a text that ends in padding, where Hugging Face's forward would read the token before it.
     """
-    pad = spec.tokenizer.pad_token_id
-    assert isinstance(pad, int)
-    if any(text[-1] == pad for text in data.texts):
-        raise ValueError(f"a text ends in the pad token {spec.tokenizer.pad_token!r}: set another model.pad_token")
-    columns = data.train
+    if any(text[-1] == member.pad for text in member.data.texts):
+        raise ValueError(f"a text ends in the pad token {member.tokenizer.pad_token!r}: set another model.pad_token")
+    columns = member.data.train
     plan = plan_batches(
         columns.text_a_E,
         columns.text_b_E,
-        terms.weight_E,
-        batch_texts=spec.config.batch_texts,
+        member.terms.weight_E,
+        batch_texts=member.config.batch_texts,
         ranks=distributed.world_size(),
-        micro_batch=spec.resources.micro_batch,
-        seed=spec.seed,
-        epochs=spec.config.epochs,
+        micro_batch=member.resources.micro_batch,
+        seed=member.seed,
+        epochs=member.config.epochs,
     )
+    # Made before the model is loaded: under ZeRO-3 it decides how.
     arguments = RewardConfig(
         **trainer_arguments(
-            optimizer=spec.config.optimizer,
-            resources=spec.resources,
-            precision=spec.precision,
+            optimizer=member.config.optimizer,
+            resources=member.resources,
+            precision=member.precision,
             rows_per_batch=1,
             accumulation=plan.passes,
-            seed=spec.seed,
-            folder=spec.folder,
-            persistence_threshold=persistence_threshold(spec.base),
+            seed=member.seed,
+            folder=member.folder,
+            persistence_threshold=persistence_threshold(member.base),
         ),
         max_length=None,
     )
     trainer = JudgementTrainer(
-        model=load_with_head(spec),
+        model=load_with_head(member),
         args=arguments,
-        data_collator=PlannedCollator(plan, data, terms, pad),
+        data_collator=PlannedCollator(plan, member.data, member.terms, member.pad),
         train_dataset=Dataset.from_dict({"batch": range(len(plan.batches))}),
-        processing_class=spec.tokenizer,
+        processing_class=member.tokenizer,
     )
-    trainer.noise = terms.noise
+    trainer.noise = member.terms.noise
     trainer.agreed = torch.zeros((), dtype=torch.float64)
-    trainer.setup("reward_model", spec.folder, spec.resources.keep, spec.config.optimizer, observer)
+    trainer.setup(STAGE, member.folder, member.resources.keep, member.config.optimizer, member.observer)
     metrics = trainer.run()
     weights = trainer.trained_weights()
     trainer.release()

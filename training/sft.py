@@ -30,7 +30,8 @@ from sandwiching.training import distributed
 from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.base import base_folder
 from sandwiching.training.batching import IGNORED, micro_batches, padded_order, right_pad, within_length
-from sandwiching.training.hf import Observer, SealedTrainer, trainer_arguments
+from sandwiching.training.hf import SealedTrainer, trainer_arguments
+from sandwiching.training.recorder import Observer
 from sandwiching.training.weights import export_trained, persistence_threshold, trainable
 
 

@@ -11,7 +11,6 @@ from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 from trl.trainer.utils import disable_dropout_in_model
 
 from sandwiching.configs.schema import LoraConfig
-
 from sandwiching.policy.lora import attach, export
 from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.engines import lora_spec
@@ -19,9 +18,11 @@ from sandwiching.training.engines import lora_spec
 PERSISTENT_ROWS = 10
 """Under ZeRO-3 parameters below 10 hidden sizes (norms, biases) stay whole, as Hugging Face's `auto` has it."""
 
+
 def persistence_threshold(folder: Path) -> int:
     """Elements below which ZeRO-3 leaves a parameter of the model in `folder` whole."""
     return PERSISTENT_ROWS * AutoConfig.from_pretrained(folder).get_text_config().hidden_size
+
 
 def trainable(
     model: PreTrainedModel, lora: LoraConfig | None, seed: int, task_type: str
@@ -30,6 +31,7 @@ def trainable(
     disable_dropout_in_model(model)
     spec = lora_spec(lora)
     return model if spec is None else attach(model, spec, seed, task_type)
+
 
 def export_trained(
     model: PreTrainedModel | PeftModel,

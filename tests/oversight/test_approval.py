@@ -6,23 +6,23 @@ import pytest
 
 from sandwiching.oversight.approval import approvals, assigned, preference
 from sandwiching.oversight.rater_line import rater_answers
-from sandwiching.tasks.records import Judgement, Prompt
+from sandwiching.tasks.records import Judgement, Pair, Preference, Prompt, Tier
 
 PROMPTS = [Prompt(f"p{i}", "Capital of Mali?", "mali", "capital") for i in range(400)]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Taste:
     """Prefers the response that stands later in `order`; equal or unknown ones are ties; `side` overrides all."""
 
     id: str
     order: tuple[str, ...] = ()
-    side: str | None = None
-    tier: str = "weak"
+    side: Preference | None = None
+    tier: Tier = "weak"
 
-    def judge(self, pair, assistance=None):
+    def judge(self, pair: Pair, assistance: str | None = None) -> Judgement:
         a, b = (self.order.index(text) if text in self.order else -1 for text in (pair.response_a, pair.response_b))
-        verdict = self.side or ("tie" if a == b else "a" if a > b else "b")
+        verdict: Preference = self.side or ("tie" if a == b else "a" if a > b else "b")
         return Judgement(pair.prompt.text, pair.response_a, pair.response_b, verdict, self.id, self.tier)
 
 

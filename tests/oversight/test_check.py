@@ -20,6 +20,7 @@ from sandwiching.oversight.check import check
 from sandwiching.oversight.outcomes import outcomes
 from sandwiching.oversight.policies import find_policies
 from sandwiching.policy.base_models import resolve
+from sandwiching.policy.engine import RolloutEngine
 from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.engines import build_engine
 
@@ -30,16 +31,41 @@ CHECK = CheckConfig(
 RESOURCES = ResourcesConfig(rollout_batch=16)
 
 
+class Asleep:
+    """An engine that must not be asked."""
+
+    version = 0
+
+    def load(self, folder, version):
+        raise AssertionError("loaded a model")
+
+    def load_weights(self, weights, version):
+        raise AssertionError("loaded weights")
+
+    def generate(self, prompts, sampling, seed, step):
+        raise AssertionError("sampled")
+
+    def logprobs(self, prompts, responses, temperature):
+        raise AssertionError("computed log-probs")
+
+
 @dataclass
 class Engines:
-    """Roles of one process; counts the engines it makes."""
+    """Roles of one process; counts the engines it makes, or hands out the one it has."""
 
     resources: ResourcesConfig
+    only: RolloutEngine | None = None
     made: int = 0
 
-    def engine(self, spec):
+    def engine(self, spec) -> RolloutEngine:
         self.made += 1
-        return build_engine(spec, self.resources)
+        return self.only or build_engine(spec, self.resources)
+
+    def scorer(self, spec):
+        raise AssertionError("this check needs no scorer")
+
+    def learner(self, spec):
+        raise AssertionError("this check needs no learner")
 
 
 def policy(folder, seed):
@@ -72,17 +98,17 @@ def parents(tmp_path_factory):
     return found
 
 
-def run(parents, path, seeds=(0, 1)):
-    path.mkdir()
+def run(parents, path, only: RolloutEngine | None = None):
+    path.mkdir(exist_ok=True)
     (path / "attempt").write_text("1")
-    roles = Engines(RESOURCES)
+    roles = Engines(RESOURCES, only)
     metrics = check(
         model=MODEL,
         task=CapitalsTask(name="capitals"),
         data=DataConfig(),
         check=CHECK,
         arms=["weak"],
-        seeds=list(seeds),
+        seeds=[0, 1],
         resources=RESOURCES,
         parents=parents,
         folder=StageFolder(path, 1),
@@ -144,18 +170,8 @@ def test_a_restart_asks_nothing_again(result, parents, tmp_path):
     path = tmp_path / "again"
     path.mkdir()
     (path / "cache").symlink_to(result[3] / "cache")
-    (path / "attempt").write_text("1")
 
-    class NoEngine:
-        resources = RESOURCES
-
-        def engine(self, spec):
-            return None
-
-    metrics = check(
-        model=MODEL, task=CapitalsTask(name="capitals"), data=DataConfig(), check=CHECK, arms=["weak"], seeds=[0, 1],
-        resources=RESOURCES, parents=parents, folder=StageFolder(path, 1), roles=NoEngine(),
-    )  # fmt: skip
+    metrics, _, _ = run(parents, path, Asleep())
     assert metrics == result[0]
     assert (path / "check.json").read_bytes() == (result[3] / "check.json").read_bytes()
 

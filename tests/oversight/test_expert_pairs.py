@@ -7,10 +7,10 @@ import torch
 from sandwiching.oversight.agreement import LONGER, MAJORITY, VOTE, agreement, arm_outcomes
 from sandwiching.oversight.expert_pairs import expert_pairs, longer_right, majority_right, single_vote_right
 from sandwiching.tasks.readers import JudgementRow
-from sandwiching.tasks.records import Judgement
+from sandwiching.tasks.records import Judgement, Text
 
 
-def row(a, b, preference, rater, tier, prompt="Q", group="g"):
+def row(a, b, preference, rater, tier, prompt: Text = "Q", group: str | None = "g"):
     return JudgementRow(Judgement(prompt, a, b, preference, rater, tier, group=group))
 
 

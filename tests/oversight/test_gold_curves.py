@@ -10,13 +10,14 @@ from sandwiching.oversight.answers import Examiner
 from sandwiching.oversight.gold_curves import gold_along, gold_point, snapshot_weights, snapshots
 from sandwiching.oversight.items import Item
 from sandwiching.policy.base_models import resolve
-from sandwiching.policy.lora import adapter_weights, attach
+from sandwiching.policy.lora import LoraSpec, adapter_weights, attach
 from sandwiching.policy.tokenization import load_tokenizer
 from sandwiching.tasks.records import Prompt
-from sandwiching.training.engines import build_engine, lora_spec
+from sandwiching.training.engines import build_engine
 from sandwiching.training.roles import EngineSpec
 
-MODEL = ModelConfig(path="tiny", lora=LoraConfig(rank=4, alpha=8))
+LORA = LoraConfig(rank=4, alpha=8)
+MODEL = ModelConfig(path="tiny", lora=LORA)
 ITEMS = [Item(Prompt(f"p{i}", "Say something: " + "x" * i, "g", "k"), ("yes", "no", "so"), "all") for i in range(6)]
 
 
@@ -38,7 +39,12 @@ def examiner(spec):
 def test_adapter_snapshots_are_examined_in_order(tmp_path):
     start, expected = resolve("tiny"), []
     for step in (10, 2):
-        model = attach(AutoModelForCausalLM.from_pretrained(start), lora_spec(MODEL.lora), 0, "CAUSAL_LM")
+        model = attach(
+            AutoModelForCausalLM.from_pretrained(start),
+            LoraSpec(LORA.rank, LORA.alpha, LORA.target_modules),
+            0,
+            "CAUSAL_LM",
+        )
         torch.manual_seed(step)
         for parameter in model.parameters():
             if parameter.requires_grad:

@@ -2,6 +2,8 @@
 
 from xml.etree import ElementTree
 
+import numpy as np
+
 from sandwiching.oversight.curves import Curve, GoldPoint
 from sandwiching.oversight.outcomes import outcomes
 from sandwiching.oversight.plots import curves_figure, levels, mean_chance, sandwich, save
@@ -42,8 +44,8 @@ def test_curves_draw_seeds_and_their_mean():
     reward, _, forced, _ = curves_figure(runs).axes
     assert len(reward.lines) == 2 * 3
     means = [line for line in reward.lines if line.get_label() == "weak"]
-    assert means[0].get_ydata().tolist() == [0.0, 1.1, 0.2]
-    assert forced.lines[2].get_xdata().tolist() == [0, 2]
+    assert list(np.asarray(means[0].get_ydata())) == [0.0, 1.1, 0.2]
+    assert list(np.asarray(forced.lines[2].get_xdata())) == [0, 2]
 
 
 def test_levels_have_a_line_each(make_record):

@@ -16,6 +16,7 @@ from sandwiching.configs.schema import (
     ModelConfig,
     ResourcesConfig,
     SplitsConfig,
+    TaskConfig,
 )
 from sandwiching.oversight.check import check
 from sandwiching.policy.base_models import resolve
@@ -29,10 +30,16 @@ TASK = JudgementsTask(name="judgements")
 class Scorers:
     """Roles of one process."""
 
-    resources = RESOURCES
+    resources: ResourcesConfig = RESOURCES
 
     def scorer(self, spec):
         return TransformersScorer(spec, 32)
+
+    def engine(self, spec):
+        raise AssertionError("this check needs no engine")
+
+    def learner(self, spec):
+        raise AssertionError("this check needs no learner")
 
 
 def judgements(path):
@@ -86,7 +93,7 @@ def setting(tmp_path_factory):
     return DataConfig(judgements=str(root / "judgements.jsonl.gz"), splits=SplitsConfig(final=0.5)), parents
 
 
-def run(data, parents, folder, model=None, task=TASK):
+def run(data, parents, folder, model=None, task: TaskConfig = TASK):
     folder.mkdir(exist_ok=True)
     (folder / "attempt").write_text("1")
     return check(

@@ -34,9 +34,7 @@ def test_steps_hold_every_judgement_once_an_epoch_and_few_texts(graph, batch_tex
 def test_batches_cut_steps_without_forwarding_a_text_twice(graph, batch_texts, ranks, micro_batch):
     a, b, weight = graph
     steps = plan_steps(a, b, weight, batch_texts, 0, 1)
-    plan = plan_batches(
-        a, b, weight, batch_texts=batch_texts, ranks=ranks, micro_batch=micro_batch, seed=0, epochs=1
-    )
+    plan = plan_batches(a, b, weight, batch_texts=batch_texts, ranks=ranks, micro_batch=micro_batch, seed=0, epochs=1)
     size = plan.passes * ranks
     assert plan.steps == len(steps)
     assert len(plan.batches) == len(steps) * size

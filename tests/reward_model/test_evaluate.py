@@ -51,9 +51,10 @@ def test_parts_add_up_to_the_whole():
 def test_nll_is_that_of_bradley_terry():
     found = summarise(torch.tensor([2.0, -1.0]), torch.tensor([1.0, 0.5]))
     assert found is not None
-    terms = torch.nn.functional.softplus(torch.tensor([-2.0])) + torch.nn.functional.softplus(
-        torch.tensor([[-1.0, 1.0]])
-    ).mean()
+    terms = (
+        torch.nn.functional.softplus(torch.tensor([-2.0]))
+        + torch.nn.functional.softplus(torch.tensor([[-1.0, 1.0]])).mean()
+    )
     assert found.nll == pytest.approx(terms.item() / 2, rel=1e-6)
 
 

@@ -4,7 +4,12 @@ import math
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
+from transformers import (
+    AutoModelForSequenceClassification,
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaForSequenceClassification,
+)
 
 from sandwiching.reward_model.heads import init_score_head, last_token_hidden, last_token_scores, score_head
 
@@ -21,9 +26,9 @@ def model():
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        num_labels=1,
         pad_token_id=PAD,
     )
+    config.num_labels = 1
     model = LlamaForSequenceClassification(config).eval()
     init_score_head(model, 0)
     return model
@@ -76,7 +81,7 @@ def test_only_the_last_token_gets_a_gradient_of_its_hidden_state(model):
 
 @torch.no_grad()
 def test_scores_are_fp32_under_half_precision_weights(model):
-    half = LlamaForSequenceClassification(model.config).to(torch.bfloat16).eval()
+    half = AutoModelForSequenceClassification.from_config(model.config, dtype=torch.bfloat16).eval()
     half.load_state_dict(model.state_dict())
     scores = last_token_scores(half, *padded(TEXTS, "right"))
     assert scores.dtype == torch.float32
@@ -84,11 +89,11 @@ def test_scores_are_fp32_under_half_precision_weights(model):
 
 
 def test_head_starts_from_its_distribution_and_seed(model):
-    wide = LlamaForSequenceClassification(
-        LlamaConfig(
-            vocab_size=8, hidden_size=4096, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1, num_labels=1
-        )
+    config = LlamaConfig(
+        vocab_size=8, hidden_size=4096, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1
     )
+    config.num_labels = 1
+    wide = LlamaForSequenceClassification(config)
     init_score_head(wide, 3)
     first = score_head(wide).weight.clone()
     assert first.std().item() == pytest.approx(1 / math.sqrt(4097), rel=0.05)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
@@ -33,8 +33,8 @@ def loop(delta, target, weight, margin, denominator, error):
 def test_matches_a_loop_on_peaked_differences(noise, rate):
     error = torch.full_like(PEAKED, rate)
     loss = bradley_terry(PEAKED, TARGET, WEIGHT, MARGIN, 6.75, noise, error)
-    columns = [column.tolist() for column in (PEAKED, TARGET, WEIGHT, MARGIN)]
-    assert loss.item() == pytest.approx(loop(*columns, 6.75, error.tolist()), rel=1e-6)
+    expected = loop(PEAKED.tolist(), TARGET.tolist(), WEIGHT.tolist(), MARGIN.tolist(), 6.75, error.tolist())
+    assert loss.item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_none_ignores_the_error_rate():
@@ -43,7 +43,10 @@ def test_none_ignores_the_error_rate():
     )
 
 
-@given(st.lists(st.tuples(st.floats(-30, 30), st.sampled_from([0.0, 0.5, 1.0]), st.floats(0, 2)), min_size=1, max_size=9))
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(-30, 30), st.sampled_from([0.0, 0.5, 1.0]), st.floats(0, 2)), min_size=1, max_size=9)
+)
 def test_swapping_the_sides_changes_nothing(rows):
     delta, target, margin = (torch.tensor(column, dtype=torch.float64) for column in zip(*rows, strict=True))
     ones, error = torch.ones_like(delta), torch.full_like(delta, 0.2)
@@ -56,7 +59,7 @@ def test_swapping_the_sides_changes_nothing(rows):
 def test_parts_of_a_step_add_up_to_the_whole():
     whole = bradley_terry(PEAKED, TARGET, WEIGHT, MARGIN, 6.75)
     parts = [bradley_terry(PEAKED[i], TARGET[i], WEIGHT[i], MARGIN[i], 6.75) for i in (slice(0, 2), slice(2, 6))]
-    assert torch.allclose(sum(parts), whole)
+    assert torch.allclose(parts[0] + parts[1], whole)
 
 
 def test_a_margin_pushes_harder():

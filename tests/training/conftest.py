@@ -12,11 +12,21 @@ from typing import Any
 
 import pytest
 
+from sandwiching.configs.schema import (
+    CapitalsTask,
+    DataConfig,
+    ModelConfig,
+    OptimizerConfig,
+    ResourcesConfig,
+    RewardModelConfig,
+    SftConfig,
+)
 from sandwiching.policy.base_models import resolve
 from sandwiching.tasks.readers import write_judgements
 from sandwiching.tasks.records import Judgement
 from sandwiching.training.artifacts import StageFolder
 
+Arguments = dict[str, Any]
 RANKS = Path(__file__).parent.parent / "ranks.py"
 
 
@@ -90,3 +100,46 @@ def judgements(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("judgements")
     write_judgements(folder / "judgements.jsonl.gz", rows)
     return folder
+
+
+@pytest.fixture
+def sft_arguments(tiny: Path) -> Callable[..., Arguments]:
+    """Arguments of train_sft for a folder: 40 demonstrations, 9 steps; each block's settings can be replaced."""
+
+    def make(folder: StageFolder, model=None, sft=None, resources=None) -> Arguments:
+        steps: dict[str, Any] = {"batch_size": 16, "epochs": 3, "optimizer": OptimizerConfig(learning_rate=1e-2)}
+        where: dict[str, Any] = {"micro_batch": 8, "checkpoint_every": 3}
+        return {
+            "model": ModelConfig(path=str(tiny), **(model or {})),
+            "task": CapitalsTask(name="capitals", max_prompts=40),
+            "data": DataConfig(),
+            "sft": SftConfig(**(steps | (sft or {}))),
+            "seed": 0,
+            "resources": ResourcesConfig(**(where | (resources or {}))),
+            "parents": {},
+            "folder": folder,
+        }
+
+    return make
+
+
+@pytest.fixture
+def reward_arguments(tiny: Path, judgements: Path) -> Callable[..., Arguments]:
+    """Arguments of train_reward_model for a folder: about 10 steps; each block's settings can be replaced."""
+
+    def make(folder: StageFolder, reward=None, resources=None, model=None, member=0, parents=None) -> Arguments:
+        rate = OptimizerConfig(learning_rate=1e-2)
+        steps: dict[str, Any] = {"epochs": 3, "batch_texts": 32, "optimizer": rate, "dev_share": 0.2}
+        where: dict[str, Any] = {"micro_batch": 8, "checkpoint_every": 4}
+        return {
+            "model": ModelConfig(path=str(tiny), **(model or {})),
+            "reward_model": RewardModelConfig(**(steps | (reward or {}))),
+            "data": DataConfig(),
+            "seed": 0,
+            "member": member,
+            "resources": ResourcesConfig(**(where | (resources or {}))),
+            "parents": {"judgements": judgements, **(parents or {})},
+            "folder": folder,
+        }
+
+    return make

@@ -11,12 +11,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from sandwiching.configs.schema import (
-    DataConfig,
     LoraConfig,
-    ModelConfig,
     OptimizerConfig,
-    ResourcesConfig,
-    RewardModelConfig,
 )
 from sandwiching.policy.tokenization import encode
 from sandwiching.reward_model.normalise import normalised
@@ -25,20 +21,6 @@ from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.metrics import read_metrics
 
 REWARD = "sandwiching.training.reward_model:train_reward_model"
-
-
-def arguments(base: Path, judgements: Path, folder: StageFolder, reward=None, resources=None, model=None, member=0):
-    defaults = {"epochs": 3, "batch_texts": 32, "optimizer": OptimizerConfig(learning_rate=1e-2), "dev_share": 0.2}
-    return {
-        "model": ModelConfig(path=str(base), **(model or {})),
-        "reward_model": RewardModelConfig(**(defaults | (reward or {}))),
-        "data": DataConfig(),
-        "seed": 0,
-        "member": member,
-        "resources": ResourcesConfig(**({"micro_batch": 8, "checkpoint_every": 4} | (resources or {}))),
-        "parents": {"judgements": judgements},
-        "folder": folder,
-    }
 
 
 def records(folder: StageFolder):
@@ -74,16 +56,15 @@ def check_written(folder: StageFolder, judgements: Path):
     return torch.corrcoef(torch.stack([unit, likes_x]))[0, 1].item()
 
 
-def test_killed_and_resumed_is_bit_identical_and_learns(run_stages, tiny, judgements, stage_folder):
+def test_killed_and_resumed_is_bit_identical_and_learns(run_stages, tiny, judgements, reward_arguments, stage_folder):
     whole, broken = stage_folder("whole"), stage_folder("broken")
     lora = {"model": {"lora": LoraConfig(rank=4, alpha=8)}}
-    run_stages([(REWARD, arguments(tiny, judgements, broken, **lora))], kill_at=6)
+    run_stages([(REWARD, reward_arguments(broken, **lora))], kill_at=6)
     assert [row["step"] for row in records(broken)] == [1, 2, 3, 4, 5, 6]
-    (result,) = run_stages([(REWARD, arguments(tiny, judgements, broken, **lora))])
     probe = stage_folder("probe")
-    calls = [(REWARD, arguments(tiny, judgements, whole, **lora))]
-    calls.append((REWARD, arguments(tiny, judgements, probe, reward={"kind": "probe"})))
-    undisturbed, probed = run_stages(calls)
+    calls = [(REWARD, reward_arguments(folder, **lora)) for folder in (whole, broken)]
+    calls.append((REWARD, reward_arguments(probe, reward={"kind": "probe"})))
+    undisturbed, result, probed = run_stages(calls)
     assert undisturbed == result
     assert records(whole) == records(broken)
     same_bytes(whole, broken)
@@ -100,7 +81,8 @@ def check_probe(folder: StageFolder, tiny: Path, judgements: Path, result):
     assert all(torch.equal(value, start[name]) for name, value in weights(folder).items() if name != "score.weight")
     evaluation = json.loads((folder.path / "evaluation.json").read_text())
     total = evaluation["overall"]["judgements"]
-    assert total + result["reward_model/judgements"] == 240
+    # One pair of equal responses, judged twice, is left out of 240.
+    assert total + result["reward_model/judgements"] == 238
     assert total == 48
     for part in ("by_rater", "by_tier", "by_group"):
         assert sum(row["judgements"] for row in evaluation[part].values()) == total
@@ -108,9 +90,16 @@ def check_probe(folder: StageFolder, tiny: Path, judgements: Path, result):
     assert evaluation["overall"]["accuracy"] == result["reward_model/dev_accuracy"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
-def test_cutting_a_step_differently_changes_nothing(run_stages, tiny, judgements, stage_folder, zero_stage):
+@pytest.mark.parametrize(
+    ("zero_stage", "cuts"),
+    [
+        (1, [(2, 7)]),
+        *(pytest.param(stage, [(1, 3), (2, 7), (2, 32)], marks=pytest.mark.slow) for stage in range(4)),
+    ],
+)
+def test_cutting_a_step_differently_changes_nothing(
+    run_stages, tiny, judgements, reward_arguments, stage_folder, zero_stage, cuts
+):
     """The ranks score different texts; weights, gradients' norm and metrics agree all the same."""
     reward = {
         "kind": "full",
@@ -118,13 +107,14 @@ def test_cutting_a_step_differently_changes_nothing(run_stages, tiny, judgements
         "ties": 0.5,
         "margin": 0.2,
         "noise": "smoothing",
-        "optimizer": OptimizerConfig(learning_rate=1e-3, adam_epsilon=1e-2),
+        # A large epsilon and no clipping: otherwise Adam hides a gradient of the wrong size.
+        "optimizer": OptimizerConfig(learning_rate=1e-3, adam_epsilon=1e-2, max_grad_norm=1e6),
     }
     folders = []
-    for name, count, micro_batch in (("whole", 1, 32), ("accumulated", 1, 3), ("ranks", 2, 7)):
-        folder = stage_folder(name)
+    for count, micro_batch in ((1, 32), *cuts):
+        folder = stage_folder(f"ranks_{count}_{micro_batch}")
         resources = {"micro_batch": micro_batch, "zero_stage": zero_stage}
-        run_stages([(REWARD, arguments(tiny, judgements, folder, reward, resources))], count=count)
+        run_stages([(REWARD, reward_arguments(folder, reward, resources))], count=count)
         folders.append(folder)
     start = load_file(tiny / "model.safetensors")
     one = weights(folders[0])
@@ -146,22 +136,21 @@ def test_cutting_a_step_differently_changes_nothing(run_stages, tiny, judgements
         {"reward": {"kind": "full"}, "resources": {"zero_stage": 2}, "model": {"precision": "bf16"}},
     ],
 )
-def test_every_mode_resumes_bit_identically(run_stages, tiny, judgements, stage_folder, options):
+def test_every_mode_resumes_bit_identically(run_stages, tiny, judgements, reward_arguments, stage_folder, options):
     whole, broken = stage_folder("whole"), stage_folder("broken")
-    run_stages([(REWARD, arguments(tiny, judgements, broken, **options))], kill_at=7)
-    run_stages([(REWARD, arguments(tiny, judgements, broken, **options))])
-    run_stages([(REWARD, arguments(tiny, judgements, whole, **options))])
+    run_stages([(REWARD, reward_arguments(broken, **options))], kill_at=7)
+    run_stages([(REWARD, reward_arguments(folder, **options)) for folder in (whole, broken)])
     assert records(whole) == records(broken)
     same_bytes(whole, broken)
     assert check_written(whole, judgements) > 0.4
 
 
 @pytest.mark.slow
-def test_members_of_an_ensemble_differ_by_raters_and_start(run_stages, tiny, judgements, stage_folder):
+def test_members_of_an_ensemble_differ_by_raters_and_start(
+    run_stages, tiny, judgements, reward_arguments, stage_folder
+):
     folders = [stage_folder(f"member_{i}") for i in range(2)]
     reward = {"kind": "probe", "members": 2}
-    run_stages(
-        [(REWARD, arguments(tiny, judgements, folder, reward, member=i)) for i, folder in enumerate(folders)]
-    )
+    run_stages([(REWARD, reward_arguments(folder, reward, member=i)) for i, folder in enumerate(folders)])
     heads = [weights(folder)["score.weight"] for folder in folders]
     assert torch.corrcoef(torch.cat(heads))[0, 1] < 0.99

@@ -1,0 +1,92 @@
+"""What SFT and reward model share: sealed checkpoints, and no state left behind for the next stage."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sandwiching.configs.schema import OptimizerConfig, ResourcesConfig
+from sandwiching.training.artifacts import StageFolder
+from sandwiching.training.hf import check_ranks, trainer_arguments
+from sandwiching.training.metrics import read_metrics
+
+SFT = "sandwiching.training.sft:train_sft"
+REWARD = "sandwiching.training.reward_model:train_reward_model"
+
+
+def same_files(one: StageFolder, other: StageFolder, *names: str) -> None:
+    for name in names:
+        assert (one.path / name).read_bytes() == (other.path / name).read_bytes(), name
+
+
+@pytest.mark.slow
+def test_stages_in_one_process_do_not_see_each_other(run_stages, sft_arguments, reward_arguments, stage_folder):
+    """SFT under ZeRO-3, then a reward model on it under ZeRO-1, then SFT under ZeRO-3 again; and each by itself."""
+    sft, again, reward, alone = (stage_folder(name) for name in ("sft", "again", "reward", "alone"))
+    zero_3 = {"zero_stage": 3}
+    parents = {"sft": sft.path}
+    run_stages(
+        [
+            (SFT, sft_arguments(sft, resources=zero_3)),
+            (REWARD, reward_arguments(reward, parents=parents)),
+            (SFT, sft_arguments(again, resources=zero_3)),
+        ]
+    )
+    run_stages([(REWARD, reward_arguments(alone, parents=parents))])
+    same_files(sft, again, "model/model.safetensors")
+    same_files(reward, alone, "model/model.safetensors", "evaluation.json")
+
+
+@pytest.mark.slow
+def test_a_damaged_checkpoint_is_passed_over(run_stages, sft_arguments, stage_folder):
+    whole, damaged = stage_folder("whole"), stage_folder("damaged")
+    run_stages([(SFT, sft_arguments(damaged))], kill_at=8)
+    (file,) = (damaged.checkpoints / "step_6").glob("global_step6/*optim_states.pt")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    run_stages([(SFT, sft_arguments(folder)) for folder in (whole, damaged)])
+    same_files(whole, damaged, "model/model.safetensors")
+    assert [row["step"] for row in read_metrics(damaged.metrics)] == list(range(1, 10))
+
+
+def test_a_checkpoint_of_other_ranks_is_refused(tmp_path):
+    for rank in range(2):
+        (tmp_path / f"rng_state_{rank}.pth").touch()
+    with pytest.raises(ValueError, match=r"written by 2 ranks, this run has 1: set resources\.learner_ranks=2"):
+        check_ranks(tmp_path)
+
+
+def test_bf16_without_zero_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"resources\.zero_stage=0 .* model\.precision=bf16"):
+        trainer_arguments(
+            optimizer=OptimizerConfig(),
+            resources=ResourcesConfig(zero_stage=0),
+            precision="bf16",
+            rows_per_batch=1,
+            accumulation=1,
+            seed=0,
+            folder=StageFolder(tmp_path, 0),
+            persistence_threshold=0,
+        )
+
+
+def test_trainers_run_once_through_rows_in_order_and_tell_nobody(tmp_path):
+    arguments = trainer_arguments(
+        optimizer=OptimizerConfig(adam_epsilon=1e-5),
+        resources=ResourcesConfig(zero_stage=2, checkpoint_every=7),
+        precision="fp32",
+        rows_per_batch=4,
+        accumulation=2,
+        seed=0,
+        folder=StageFolder(tmp_path, 0),
+        persistence_threshold=0,
+    )
+    assert arguments["num_train_epochs"] == 1
+    assert arguments["train_sampling_strategy"] == "sequential"
+    assert arguments["report_to"] == "none"
+    assert arguments["adam_epsilon"] == 1e-5
+    assert arguments["save_steps"] == 7
+    assert arguments["use_cpu"] is not torch.cuda.is_available()
+    assert arguments["deepspeed"]["zero_optimization"]["stage"] == 2
+    assert arguments["deepspeed"]["gradient_accumulation_steps"] == 2

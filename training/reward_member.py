@@ -1,0 +1,85 @@
+"""One member of the reward model: what it learns from, and the model it starts as."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import deepspeed
+import torch
+from peft import PeftModel
+from torch import Tensor
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+from trl.trainer.reward_trainer import suppress_seqcls_warning
+
+from sandwiching.configs.schema import LoraConfig, ResourcesConfig, RewardModelConfig
+from sandwiching.policy.heads import Float32Head
+from sandwiching.reward_model.columns import judgement_weights, margins
+from sandwiching.reward_model.ensemble import BOOTSTRAP
+from sandwiching.reward_model.heads import init_score_head, score_head
+from sandwiching.training.artifacts import StageFolder
+from sandwiching.training.recorder import Observer
+from sandwiching.training.reward_data import RewardData
+from sandwiching.training.weights import trainable
+
+STAGE = "reward_model"
+
+
+@dataclass(frozen=True, slots=True)
+class LossTerms:
+    """What the loss needs of each training judgement besides its texts: weight_E, margin_E, error_E fp32."""
+
+    weight_E: Tensor
+    margin_E: Tensor
+    error_E: Tensor
+    noise: str
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """What is trained, from which folder, on what and how. lora None: no adapter."""
+
+    base: Path
+    tokenizer: PreTrainedTokenizerBase
+    lora: LoraConfig | None
+    precision: str
+    config: RewardModelConfig
+    resources: ResourcesConfig
+    data: RewardData
+    terms: LossTerms
+    seed: int
+    folder: StageFolder
+    observer: Observer
+
+    @property
+    def pad(self) -> int:
+        """Id of the pad token."""
+        assert isinstance(self.tokenizer.pad_token_id, int)
+        return self.tokenizer.pad_token_id
+
+
+def member_seed(seed: int, member: int) -> int:
+    """Fixes the bootstrap, the head, the adapter and the order; two members, or two runs, never share one."""
+    return seed * 1_009 + member
+
+
+def loss_terms(data: RewardData, config: RewardModelConfig, seed: int) -> LossTerms:
+    """Weight, margin and error rate of each training judgement; a member of an ensemble has its own bootstrap."""
+    columns = data.train
+    draw = BOOTSTRAP[config.bootstrap if config.members > 1 else "none"]
+    weight_E = judgement_weights(columns, config.ties, config.use_confidence) * draw(columns.rater_E, seed)
+    error_E = torch.full((len(columns),), config.smoothing)
+    return LossTerms(weight_E, margins(columns, config.margin), error_E, config.noise)
+
+
+def load_with_head(member: Member) -> PreTrainedModel | PeftModel:
+    """The parent's trunk in fp32 with a fresh score head that computes in fp32, and with LoRA a fresh adapter."""
+    with suppress_seqcls_warning():
+        model = AutoModelForSequenceClassification.from_pretrained(
+            member.base, num_labels=1, pad_token_id=member.pad, dtype=torch.float32
+        )
+    head = score_head(model)
+    with deepspeed.zero.GatheredParameters(list(head.parameters()), modifier_rank=0):
+        init_score_head(model, member.seed)
+    model.score = Float32Head.of(head)
+    return trainable(model, member.lora, member.seed, "SEQ_CLS")
