@@ -108,13 +108,17 @@ def compare(arguments: argparse.Namespace, ours: list[str]) -> None:
     for number in range(arguments.rounds):
         for name, command in (("ours", ours), ("peer", peer)):
             results[name].append(timed(command))
-            print(f"round {number} {name}: updates {results[name][-1][0]} s, peak {results[name][-1][1]} GiB", flush=True)
+            print(
+                f"round {number} {name}: updates {results[name][-1][0]} s, peak {results[name][-1][1]} GiB", flush=True
+            )
     medians = {
         name: statistics.median([value for updates, _ in runs for value in updates]) for name, runs in results.items()
     }
     peaks = {name: max(memory for _, memory in runs) for name, runs in results.items()}
     print(f"median seconds an update: ours {medians['ours']:.1f}, peer {medians['peer']:.1f}")
-    print(f"speed-up {medians['peer'] / medians['ours']:.2f}x, memory ours {peaks['ours']} GiB, peer {peaks['peer']} GiB")
+    print(
+        f"speed-up {medians['peer'] / medians['ours']:.2f}x, memory ours {peaks['ours']} GiB, peer {peaks['peer']} GiB"
+    )
 
 
 def main() -> None:

@@ -113,7 +113,6 @@ RANGES: dict[str, Range] = {
 CHOICES: dict[str, tuple[str, ...]] = {
     "ModelConfig.precision": ("fp32", "bf16"),
     "CapitalsTask.kinds": ("capital", "country_of_capital", "currency", "neighbour"),
-    "JudgementsTask.expert_aggregate": ("majority",),
     "DataConfig.format": ("judgements", "trl", "summarize_from_feedback", "multipref"),
     "DataConfig.holdout": ("group", "prompt"),
     "DataConfig.tier": ("weak", "expert"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sandwiching.configs.schema import ResourcesConfig
@@ -37,14 +38,14 @@ def bundles(resources: ResourcesConfig) -> list[Bundle]:
     return [Bundle(cpus, resources.gpus / slots)] * slots
 
 
-def check_fits(resources: ResourcesConfig, available: dict[str, float]) -> None:
+def check_fits(resources: ResourcesConfig, available: Mapping[str, float]) -> None:
     """Raise DoesNotFit when the cluster lacks what the bundles need."""
     wanted = {"GPU": float(resources.gpus), "CPU": sum(bundle.cpus for bundle in bundles(resources))}
     for name, amount in wanted.items():
         has = available.get(name, 0.0)
         if amount > has + 1e-6:
             raise DoesNotFit(
-                f"the run needs {amount:g} {name}s, the cluster has {has:g}: lower resources.{name.lower()}s or add nodes"
+                f"the run needs {amount:g} {name}s, there are {has:g}: lower resources.{name.lower()}s or add nodes"
             )
 
 

@@ -18,7 +18,6 @@ from sandwiching.policy.base_models import identity
 from sandwiching.tasks.registry import fingerprint
 from sandwiching.training.artifacts import State, Store, stage_key
 
-
 PATHS = (("model", "path"), ("model", "revision"), ("data", "judgements"))
 """Where content comes from: its hash is in the key instead."""
 

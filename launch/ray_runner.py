@@ -23,7 +23,6 @@ from sandwiching.launch.workers import EngineGroup, Group, LearnerGroup, RoleAct
 from sandwiching.training.roles import EngineSpec, LearnerSpec, ScorerSpec
 from sandwiching.training.stage import StageCall, execute
 
-
 G = TypeVar("G", bound=Group)
 
 

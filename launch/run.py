@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Protocol
 
@@ -17,12 +17,8 @@ from sandwiching.training.stage import StageCall
 Say = Callable[[str], None]
 
 
-class Runner(Protocol):
-    """Where stages run: this process, or a Ray cluster."""
-
-    def __enter__(self) -> Runner: ...
-
-    def __exit__(self, *error: object) -> None: ...
+class Runner(AbstractContextManager, Protocol):
+    """Where stages run, inside its context: this process, or a Ray cluster."""
 
     def run_on_ranks(self, calls: Sequence[StageCall]) -> None:
         """Stages whose function runs on every learner rank."""
@@ -104,14 +100,15 @@ def run(
     write_atomic(run_dir / "config.yaml", to_yaml(config))
     wanted = wanted_nodes(graph, only)
     with ExitStack() as started:
-        active: Runner | None = None
+        active = False
         for batch in graph.batches():
             batch = [node for node in batch if node in wanted]
             missing = [node for node in batch if node.state(store) != "done"]
-            if missing and active is None:
-                active = started.enter_context(runner)
-            if missing and active is not None:
-                run_batch(missing, store, run_dir, active, watcher)
+            if missing and not active:
+                started.enter_context(runner)
+                active = True
+            if missing:
+                run_batch(missing, store, run_dir, runner, watcher)
             for node in batch:
                 link(node, store, run_dir)
                 watcher.done(node.slug, skipped=node not in missing)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -18,7 +19,7 @@ from sandwiching.launch.plan import make_plan
 from sandwiching.launch.run import Runner, run
 from sandwiching.launch.status import PLAN_FILE
 from sandwiching.launch.tracking import TrackerProcess
-from sandwiching.policy.base_models import identity, resolve
+from sandwiching.policy.base_models import BUILT_IN, identity, resolve
 from sandwiching.training.artifacts import Store, write_atomic
 
 
@@ -31,6 +32,7 @@ def run_session(config: Config, store: Store, run_dir: Path, *, ray: bool, only:
 
     set_library_environment()
     stop_on_signals()
+    config, store, run_dir = with_absolute_paths(config), Store(store.root.resolve()), run_dir.resolve()
     runner = make_runner(config, store, ray)
     graph = prepared_graph(config, console)
     write_atomic(run_dir / PLAN_FILE, json.dumps(make_plan(config, graph, store, run_dir).as_json(), indent=1))
@@ -42,6 +44,16 @@ def run_session(config: Config, store: Store, run_dir: Path, *, ray: bool, only:
         if folder is not None and (folder / "check.txt").exists():
             console.print((folder / "check.txt").read_text(), markup=False, highlight=False, soft_wrap=True)
     console.print(f"artifacts: {run_dir / 'artifacts'}", highlight=False, soft_wrap=True)
+
+
+def with_absolute_paths(config: Config) -> Config:
+    """The same config for processes that start in another folder, as Ray's workers do. Paths enter no key."""
+    model, data = config.model, config.data
+    if Path(model.path).expanduser().is_dir() and model.path not in BUILT_IN:
+        model = replace(model, path=str(Path(model.path).expanduser().resolve()))
+    if data.judgements is not None:
+        data = replace(data, judgements=str(Path(data.judgements).expanduser().resolve()))
+    return replace(config, model=model, data=data)
 
 
 def prepared_graph(config: Config, console: Console) -> Graph:

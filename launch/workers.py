@@ -22,7 +22,7 @@ from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.distributed import free_port, set_rank_environment
 from sandwiching.training.engines import build_engine
 from sandwiching.training.learner import DeepSpeedLearner
-from sandwiching.training.roles import EngineSpec, LearnerSpec, Scores, ScorerSpec
+from sandwiching.training.roles import EngineSpec, LearnerSpec, ScorerSpec, Scores
 from sandwiching.training.scorer import TransformersScorer
 
 

@@ -56,5 +56,3 @@ class ValueModule(nn.Module):
         score = plain(self.model).get_submodule("score")
         raw_BT = response_values(hidden_BSD, score, response_width).squeeze(-1).float()
         return (raw_BT - self.reward_mean) / self.reward_std
-
-

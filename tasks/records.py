@@ -87,7 +87,7 @@ class Gold(Protocol):
 
 
 class Task(Protocol):
-    """Prompts by split, demonstrations, and the panels of weak raters. Expert raters and gold live in <name>_gold.py."""
+    """Prompts by split, demonstrations, and the weak panels. Expert raters and gold live in <name>_gold.py."""
 
     def prompts(self, split: Split) -> list[Prompt]:
         """Prompts of a split, in a fixed order."""

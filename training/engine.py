@@ -29,6 +29,7 @@ class TrainingEngine:
         precision: str,
         micro_batches: int,
     ) -> None:
+        self.module = module
         self.micro_batches = micro_batches
         self.learning_rate = learning_rate
         self.zero_stage = resources.zero_stage
@@ -44,13 +45,13 @@ class TrainingEngine:
         adam = torch.optim.AdamW(
             trained, lr=learning_rate, eps=optimizer.adam_epsilon, weight_decay=optimizer.weight_decay
         )
-        self.engine, *_ = deepspeed.initialize(
-            model=module, optimizer=adam, model_parameters=trained, config=config, dist_init_required=False
-        )
+        self.optimizer = adam
+        self.engine, *_ = deepspeed.initialize(model=module, optimizer=adam, config=config, dist_init_required=False)
 
     @property
     def device(self) -> torch.device:
         """Where the module computes."""
+        assert self.engine.device is not None
         return self.engine.device
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
@@ -63,7 +64,7 @@ class TrainingEngine:
         scale: learning rate relative to the configured one. Returns the gradient norm before clipping, which DeepSpeed
         does not tell without ZeRO.
         """
-        for group in self.engine.optimizer.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate * scale
         count = 0
         for loss in losses:
@@ -78,7 +79,7 @@ class TrainingEngine:
     @contextmanager
     def gathered(self) -> Iterator[None]:
         """Trained parameters are whole inside (ZeRO-3 partitions them outside)."""
-        trained = [parameter for parameter in self.engine.module.parameters() if parameter.requires_grad]
+        trained = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
         if self.zero_stage == 3:
             with deepspeed.zero.GatheredParameters(trained):
                 yield
@@ -88,7 +89,7 @@ class TrainingEngine:
     def master_weights(self) -> dict[str, Tensor]:
         """The fp32 master copy of every trained parameter, by name, on CPU; all ranks must call."""
         weights = {}
-        for name, parameter in self.engine.module.named_parameters():
+        for name, parameter in self.module.named_parameters():
             if parameter.requires_grad:
                 whole = safe_get_full_fp32_param(parameter)
                 weights[name] = (parameter.detach() if whole is None else whole).float().cpu().clone()

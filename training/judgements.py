@@ -1,4 +1,4 @@
-"""Judgements of one tier: asked of raters about the sampled pairs, or read from the user's file. Training split only."""
+"""Judgements of one tier for the training split: asked of raters about sampled pairs, or read from the user's file."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sandwiching.configs.schema import DataConfig, JudgementsConfig, ResourcesConfig, TaskConfig
+from sandwiching.configs.schema import DataConfig, JudgementsConfig, JudgementsTask, ResourcesConfig, TaskConfig
 from sandwiching.tasks.capitals_gold import expert_raters
-from sandwiching.tasks.readers import JudgementRow, read_judgements, write_judgements
+from sandwiching.tasks.judgements import JudgementsFile
+from sandwiching.tasks.readers import JudgementRow, write_judgements
 from sandwiching.tasks.records import Rater, Tier
 from sandwiching.tasks.registry import make_task
 from sandwiching.training.artifacts import StageFolder
@@ -57,7 +58,7 @@ def collect_judgements(
 
 def _raters(task: TaskConfig, data: DataConfig, seed: int, tier: Tier) -> Sequence[Rater]:
     if tier == "expert":
-        return expert_raters(task, data, "training")
+        return expert_raters(task, data, "training", seed)
     return make_task(task, data, seed).weak_raters("training")
 
 
@@ -74,9 +75,7 @@ def _ask(raters: Sequence[Rater], pairs: Path, raters_per_pair: int, seed: int) 
 
 def _read(task: TaskConfig, data: DataConfig, seed: int, tier: Tier, folder: StageFolder) -> list[JudgementRow]:
     """Rows of the tier whose group is in the training split."""
-    if data.judgements is None:
-        raise ValueError("data.judgements: task judgements needs a file of judgements")
-    rejected = folder.path / "rejected.jsonl" if data.skip_bad_rows else None
-    rows = read_judgements(data.judgements, data.format, tier=data.tier, rater=data.rater, rejected=rejected)
-    groups = {prompt.group for prompt in make_task(task, data, seed).prompts("train")}
-    return [row for row in rows if row.judgement.tier == tier and row.judgement.group in groups]
+    assert isinstance(task, JudgementsTask)
+    file = JudgementsFile(task, data, seed, folder.path / "rejected.jsonl")
+    groups = {prompt.group for prompt in file.prompts("train")}
+    return [row for row in file.rows if row.judgement.tier == tier and row.judgement.group in groups]

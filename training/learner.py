@@ -3,8 +3,8 @@
     evaluate(rollouts) -> old log-probs, reference log-probs, values      (before the update)
     update(batch)      -> epochs x minibatches of clipped policy loss, then value loss
 
-Every rank holds the whole batch (it is small: token ids and floats) and computes its own rows, so that a minibatch is the
-same set of rows whatever the number of ranks.
+Every rank holds the whole batch (it is small: token ids and floats) and computes its own rows, so that a minibatch is
+the same set of rows whatever the number of ranks.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from peft import PeftModel
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
@@ -32,7 +33,6 @@ from sandwiching.training.schedule import SCHEDULES
 from sandwiching.training.state import RandomState, StateRegistry
 from sandwiching.training.updates import Sums, policy_losses, value_losses
 from sandwiching.training.weights import export_trained, trainable
-
 
 POLICY_PREFIX = "model."
 """Where PolicyModule keeps the causal LM."""
@@ -58,11 +58,11 @@ class DeepSpeedLearner:
         use_float32_head(trunk)
         if resources.gradient_checkpointing:
             trunk.gradient_checkpointing_enable()
-        policy = PolicyModule(
+        self.module = PolicyModule(
             trainable(trunk, spec.model.lora, spec.seed, "CAUSAL_LM"), ppo.sampling.temperature, ppo.value == "head"
         )
         self.policy = TrainingEngine(
-            policy, ppo.optimizer, ppo.optimizer.learning_rate, resources, precision, micro_batches
+            self.module, ppo.optimizer, ppo.optimizer.learning_rate, resources, precision, micro_batches
         )
         self.value = None
         if spec.value is not None:
@@ -139,8 +139,8 @@ class DeepSpeedLearner:
     def weights(self) -> Mapping[str, Tensor]:
         """What an engine needs to sample: adapter or all weights, on CPU; all ranks must call."""
         with self.policy.gathered():
-            module = self.policy.engine.module.model
-            named = adapter_weights(module) if self.spec.model.lora else module.state_dict()
+            model = self.module.model
+            named = adapter_weights(model) if isinstance(model, PeftModel) else model.state_dict()
             return {name: tensor.detach().cpu().clone() for name, tensor in named.items()}
 
     def save(self, directory: Path) -> None:
@@ -163,7 +163,9 @@ class DeepSpeedLearner:
         weights = self.weights()
         if distributed.rank() == 0:
             directory.mkdir(parents=True, exist_ok=True)
-            save_file({name: tensor.contiguous() for name, tensor in weights.items()}, directory / "weights.safetensors")
+            save_file(
+                {name: tensor.contiguous() for name, tensor in weights.items()}, directory / "weights.safetensors"
+            )
         distributed.barrier()
 
     def export(self, folder: StageFolder) -> None:

@@ -1,10 +1,10 @@
 """Proximal policy optimisation against a reward ensemble: one stage, one loop.
 
-    prompts -> generate -> score (rewards; old and reference log-probs, values) -> advantages -> update -> publish
-                  ^                                                                                      |
-                  +------------------------------- new weights ------------------------------------------+
+prompts -> generate -> score (rewards; old and reference log-probs, values) -> advantages -> update -> publish
+              ^                                                                                      |
+              +------------------------------- new weights ------------------------------------------+
 
-    sandwich run configs/capitals.yaml --only ppo
+sandwich run configs/capitals.yaml --only ppo
 """
 
 from __future__ import annotations
@@ -14,7 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-from sandwiching.configs.schema import DataConfig, ModelConfig, PPOConfig, ResourcesConfig, RewardModelConfig, TaskConfig
+from sandwiching.configs.schema import (
+    DataConfig,
+    ModelConfig,
+    PPOConfig,
+    ResourcesConfig,
+    RewardModelConfig,
+    TaskConfig,
+)
 from sandwiching.policy.engine import RolloutEngine, Sampling
 from sandwiching.policy.kl import KL_CONTROLLERS, KLController
 from sandwiching.policy.tokenization import encode_prompt, load_tokenizer

@@ -23,9 +23,7 @@ class PromptQueue:
         """The next `count` prompts, each `samples` times in a row."""
         rows = [self._row(self.consumed + i) for i in range(count)]
         self.consumed += count
-        return PromptBatch.repeated(
-            [self.prompt_ids[row] for row in rows], [self.tokens[row] for row in rows], samples
-        )
+        return PromptBatch.repeated([self.prompt_ids[row] for row in rows], [self.tokens[row] for row in rows], samples)
 
     def _row(self, position: int) -> int:
         epoch, place = divmod(position, len(self.prompt_ids))

@@ -1,6 +1,6 @@
 """The roles of PPO as Protocols: the same loop runs in one process and on groups of workers.
 
-A stage asks a `Roles` factory for engines, scorers and learners by a spec of plain data; `launch` decides where they live.
+A stage asks a `Roles` factory for engines, scorers and learners by specs; `launch` decides where they live.
 """
 
 from __future__ import annotations

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 
 from sandwiching.policy.logprobs import response_logprobs
 from sandwiching.policy.records import Rollouts
 from sandwiching.reward_model.heads import last_token_scores
 from sandwiching.reward_model.normalise import normalised
 from sandwiching.training.devices import compute_dtype, default_device
-from sandwiching.training.roles import Scores, ScorerSpec
+from sandwiching.training.roles import ScorerSpec, Scores
 
 
 class TransformersScorer:
@@ -24,11 +22,15 @@ class TransformersScorer:
         self.temperature = spec.temperature
         self.device = default_device()
         dtype = compute_dtype(spec.model.precision)
-        self.members = [self._load(AutoModelForSequenceClassification, folder, dtype) for folder in spec.members]
-        self.reference = self._load(AutoModelForCausalLM, spec.reference, dtype) if spec.reference else None
+        members = [AutoModelForSequenceClassification.from_pretrained(folder, dtype=dtype) for folder in spec.members]
+        self.members = [self._placed(member) for member in members]
+        self.reference = None
+        if spec.reference is not None:
+            self.reference = self._placed(AutoModelForCausalLM.from_pretrained(spec.reference, dtype=dtype))
 
-    def _load(self, kind: type, folder: Path, dtype: torch.dtype) -> torch.nn.Module:
-        return kind.from_pretrained(folder, dtype=dtype).to(self.device).eval()  # pyright: ignore
+    def _placed(self, model: PreTrainedModel) -> PreTrainedModel:
+        model.to(self.device)  # pyright: ignore[reportArgumentType]
+        return model.eval()
 
     @torch.no_grad()
     def score(self, rollouts: Rollouts) -> Scores:

@@ -1,4 +1,4 @@
-"""The losses of one optimiser step as closures, one a micro-batch; their sum over micro-batches and ranks is the loss."""
+"""Losses of one optimiser step as closures, one a micro-batch; their sum over micro-batches and ranks is the loss."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Builds DeepSpeed's communication op once, so that no run waits for a compiler.
 
-    python -m sandwiching.training.warm_up
+python -m sandwiching.training.warm_up
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ WRONG = {
     "missing data file": (["plan", "arguments", "data.judgements=no.jsonl"], ["data.judgements", "no.jsonl"]),
     "GPUs that are not there": (
         ["run", "tiny", "--no-ray", "resources.gpus=3"],
-        ["needs 3 GPUs", "has 0", "resources.gpus"],
+        ["needs 3 GPUs", "there are 0", "resources.gpus"],
     ),
     "batches that do not divide": (
         ["run", "tiny", "ppo.batch_size=9", "ppo.minibatches=2"],

@@ -1,0 +1,93 @@
+"""Blocks about tasks and data. Importing this module never imports torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from omegaconf import MISSING
+
+
+@dataclass(kw_only=True)
+class TaskConfig:
+    """What every task has."""
+
+    name: str = MISSING
+    """Which task: a key of TASKS below."""
+
+
+@dataclass(kw_only=True)
+class CapitalsTask(TaskConfig):
+    """Facts of GeoNames, judged by simulated people (tasks/capitals.py)."""
+
+    kinds: list[str] = field(default_factory=lambda: ["capital", "country_of_capital", "currency", "neighbour"])
+    """Kinds of fact that are asked for."""
+    min_population: int = 500_000
+    """Countries below it are left out."""
+    max_prompts: int | None = None
+    """Keep only so many prompts a split, chosen by hash; null keeps all."""
+    raters: int = 40
+    """Simulated people in the training panel of each tier."""
+    check_raters: int = 20
+    """Simulated people who judge only in the check."""
+    demonstrators: int = 1
+    """People of the weak training panel who write an answer to each training prompt."""
+    competence: float = 0.3
+    """Mean probability that a weak person knows the answer to a question."""
+    population_slope: float = 3.0
+    """Log-odds of knowing a country that a tenfold population adds."""
+    ability_spread: float = 0.7
+    """Standard deviation between people of the log-odds of knowing."""
+    misconception: float = 0.8
+    """Probability that a weak person who does not know takes the more familiar name for right; else surface decides."""
+    length_bias: float = 0.5
+    """Log-odds a word that the longer response gains with a weak person who does not know."""
+    confidence_bias: float = 1.0
+    """Log-odds that confident wording gains with a weak person who does not know."""
+    lapse: float = 0.05
+    """Probability that anybody clicks at random."""
+
+
+@dataclass(kw_only=True)
+class JudgementsTask(TaskConfig):
+    """Any file of judgements (`data.judgements`)."""
+
+
+TASKS: dict[str, type[TaskConfig]] = {"capitals": CapitalsTask, "judgements": JudgementsTask}
+
+
+@dataclass(kw_only=True)
+class SplitsConfig:
+    """Shares of the groups, by rank of sha256(salt, group); the rest is the training split."""
+
+    dev: float = 0.15
+    """Curves and tuning; looks are counted."""
+    final: float = 0.35
+    """Claims."""
+    salt: str = "sandwiching"
+    """Fixes the split."""
+    dev_groups: list[str] | None = None
+    """Explicit groups of the dev split, instead of a share."""
+    final_groups: list[str] | None = None
+    """Explicit groups of the final split, instead of a share."""
+
+
+@dataclass(kw_only=True)
+class DataConfig:
+    """Judgements and the three-way hold-out."""
+
+    judgements: str | None = None
+    """JSONL of judgements (gzip allowed), or a folder of a saved Hugging Face dataset."""
+    format: str = "judgements"
+    """judgements, trl, summarize_from_feedback or multipref."""
+    holdout: str = "group"
+    """The column to hold out by: group, or prompt."""
+    splits: SplitsConfig = field(default_factory=SplitsConfig)
+    """The three-way split."""
+    tier: str | None = None
+    """Tier of rows whose schema has none."""
+    rater: str | None = None
+    """Rater of rows whose schema has none."""
+    skip_bad_rows: bool = False
+    """Write rejected rows beside the run and go on, instead of failing."""
+    too_long: str = "error"
+    """Rows longer than model.max_length: error or drop."""

@@ -1,0 +1,167 @@
+"""Blocks of the stages. Importing this module never imports torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sandwiching.configs.model_blocks import OptimizerConfig, SamplingConfig
+
+
+@dataclass(kw_only=True)
+class SftConfig:
+    """Supervised fine-tuning on demonstrations (TRL SFTTrainer)."""
+
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """Optimiser."""
+    epochs: int = 1
+    """Passes over the demonstrations."""
+    batch_size: int = 32
+    """Demonstrations an optimiser step, over all ranks."""
+    max_demonstrations: int | None = None
+    """Keep only so many, chosen by seed; null keeps all."""
+
+
+@dataclass(kw_only=True)
+class PairsConfig:
+    """Responses of the SFT model to the training prompts, for raters to compare."""
+
+    samples: int = 2
+    """Responses a prompt; all distinct pairs of them are shown to raters."""
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    """Sampling."""
+    max_prompts: int | None = None
+    """Use only so many training prompts, chosen by seed; null uses all."""
+
+
+@dataclass(kw_only=True)
+class JudgementsConfig:
+    """Who judges the pairs."""
+
+    raters_per_pair: int = 3
+    """Different raters asked about each pair."""
+
+
+@dataclass(kw_only=True)
+class RewardModelConfig:
+    """Reward model from judgements (subclass of TRL RewardTrainer)."""
+
+    kind: str = "lora"
+    """full, lora, or probe: a linear head on frozen features of the policy's own trunk."""
+    members: int = 1
+    """Size of the ensemble; each member is an artifact of its own."""
+    bootstrap: str = "raters"
+    """What each member of an ensemble resamples: raters, judgements or none. One member alone sees all."""
+    combine: str = "mean"
+    """mean, wco (the minimum) or uwo (mean - uwo_lambda * variance), after normalising each member."""
+    uwo_lambda: float = 0.5
+    """Weight of the variance in uwo."""
+    noise: str = "none"
+    """Rater noise in the loss: none or smoothing."""
+    smoothing: float = 0.1
+    """Error rate assumed of every rater under noise: smoothing."""
+    ties: float = 0.0
+    """Weight of tied judgements (target 1/2) in the loss; 0 leaves them out."""
+    use_confidence: bool = False
+    """Weigh each judgement by the rater's stated confidence."""
+    margin: float = 0.0
+    """Required score difference, as in Llama 2 (arXiv 2307.09288, eq. 2); multiplied by the confidence when given."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """Optimiser."""
+    epochs: int = 1
+    """Passes over the judgements."""
+    batch_texts: int = 32
+    """Unique texts an optimiser step, over all ranks; each is forwarded once."""
+    dev_share: float = 0.1
+    """Share of the training judgements' prompts kept aside for accuracy and calibration (weak labels only)."""
+
+
+@dataclass(kw_only=True)
+class KLConfig:
+    """The penalty that holds the policy near the SFT policy."""
+
+    coefficient: float = 0.05
+    """Initial beta, in reward units a nat."""
+    estimator: str = "k1"
+    """k1, k2 or k3 (Schulman, 2020: approximating KL divergence)."""
+    controller: str = "fixed"
+    """fixed or adaptive (Ziegler et al., arXiv 1909.08593, section 2.2)."""
+    target: float = 6.0
+    """Target of the adaptive controller, in nats a sequence (sum over response tokens)."""
+    horizon: int = 10_000
+    """Episodes over which the adaptive controller acts."""
+
+
+@dataclass(kw_only=True)
+class PPOConfig:
+    """Proximal policy optimisation against the reward ensemble (training/ppo.py)."""
+
+    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=1e-5, scheduler="linear"))
+    """Optimiser of the policy."""
+    value_learning_rate: float | None = None
+    """Learning rate of the value model; null: the policy's."""
+    steps: int = 10
+    """Rollout + update rounds."""
+    batch_size: int = 32
+    """Responses a step, over all ranks (prompts x samples)."""
+    samples_per_prompt: int = 1
+    """Responses to each prompt of a step; group and leave_one_out need at least 2."""
+    epochs: int = 4
+    """Passes over each batch of responses."""
+    minibatches: int = 1
+    """Optimiser steps a pass."""
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    """Sampling."""
+    advantage: str = "gae"
+    """gae, leave_one_out or group; the last two need no value model."""
+    value: str = "model"
+    """model: a model of its own started from the reward model; head: a linear head on the policy's trunk."""
+    gamma: float = 1.0
+    """Discount."""
+    lam: float = 0.95
+    """Lambda of GAE (Schulman et al., arXiv 1506.02438)."""
+    clip_range: float = 0.2
+    """Clip of the probability ratio (Schulman et al., arXiv 1707.06347, eq. 7)."""
+    value_clip_range: float = 0.2
+    """Clip of the change of the value."""
+    value_coefficient: float = 0.1
+    """Weight of the value loss."""
+    entropy_coefficient: float = 0.0
+    """Weight of the entropy bonus."""
+    value_warmup_steps: int = 0
+    """First steps that train the value model only."""
+    whiten_rewards: bool = False
+    """Divide token rewards by their deviation (the mean stays)."""
+    kl: KLConfig = field(default_factory=KLConfig)
+    """KL penalty."""
+    missing_eos: str = "replace"
+    """Score of a response without end-of-text: replace (by missing_eos_score), subtract (its size) or ignore."""
+    missing_eos_score: float = -1.0
+    """See missing_eos."""
+    ema_decay: float | None = None
+    """Decay of an exponential moving average of the policy, exported instead of the last weights; null: none."""
+    snapshot_every: int = 5
+    """Steps between snapshots that check and monitors read."""
+
+
+@dataclass(kw_only=True)
+class CheckConfig:
+    """What the check asks of each policy."""
+
+    split: str = "final"
+    """final or dev."""
+    samples: int = 4
+    """Free-generation samples a prompt and policy."""
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    """Sampling."""
+    max_prompts: int | None = None
+    """Check only so many prompts, chosen by hash; null checks all."""
+    raters_per_response: int = 3
+    """Check raters asked about each response."""
+    curve_prompts: int = 64
+    """Dev prompts used for gold along training."""
+    floor: str = "sft"
+    """The policy that gain is measured from."""
+    ceiling: str = "ceiling"
+    """The arm trained on expert judgements."""
+    confidence: float = 0.95
+    """Level of the intervals."""
