@@ -11,5 +11,5 @@ FOLDERS = ("configs", "kernels", "launch", "oversight", "policy", "reward_model"
 setup(
     packages=[f"sandwiching.{name}" for name in find_namespace_packages(include=[f"{folder}*" for folder in FOLDERS])],
     package_dir={f"sandwiching.{folder}": folder for folder in FOLDERS},
-    package_data={"sandwiching.configs": ["*.yaml"], "sandwiching.tasks": ["*.json"]},
+    package_data={"sandwiching.configs": ["*.yaml", "*.json"], "sandwiching.tasks": ["*.json"]},
 )

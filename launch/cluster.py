@@ -7,13 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sandwiching.configs.schema import ResourcesConfig
-from sandwiching.launch.local import usable_cpus
 
 OBJECT_STORE_BYTES = 512 * 2**20
 
 
 class DoesNotFit(ValueError):
     """More CPUs or GPUs are asked for than there are."""
+
+
+def usable_cpus(resources: ResourcesConfig) -> int:
+    """Cores that this process may use, or as many as configured."""
+    return resources.cpus or len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True, slots=True)

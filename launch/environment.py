@@ -13,6 +13,8 @@ def set_library_environment() -> None:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(16)
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+    # Ray's default of 15 lets anything else on the machine starve a training step.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.update(worker_environment())

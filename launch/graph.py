@@ -6,8 +6,10 @@ sft -> pairs -> judgements (a tier) -> reward_model (a member) -> ppo (an arm) -
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ PATHS = (("model", "path"), ("model", "revision"), ("data", "judgements"))
 """Where content comes from: its hash is in the key instead."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Node:
     """One artifact to be. `labels` (seed, tier, member, ...) are function arguments and part of the key."""
 
@@ -32,8 +34,9 @@ class Node:
     extras: dict[str, Any]
     parents: dict[str, Node]
     arms: list[str] = field(default_factory=list)
+    slug: str = ""
 
-    @property
+    @cached_property
     def key_inputs(self) -> dict[str, Any]:
         """Everything that decides the content, apart from the parents."""
         blocks = {name: dataclasses.asdict(block) for name, block in self.blocks.items()}
@@ -41,7 +44,7 @@ class Node:
             blocks.get(block, {}).pop(name, None)
         return {"version": STAGES[self.stage].version, **blocks, **self.labels, **self.extras}
 
-    @property
+    @cached_property
     def key(self) -> str | None:
         """None while the base model's content is not known."""
         parents = {name: parent.key for name, parent in self.parents.items()}
@@ -49,16 +52,13 @@ class Node:
             return None
         return stage_key({"stage": self.stage, "inputs": self.key_inputs, "parents": parents})
 
-    @property
-    def slug(self) -> str:
+    def label(self, with_arms: bool) -> str:
         """Name within the run: ppo-weak-seed0."""
-        parts = [self.stage]
-        if self.stage in ("reward_model", "ppo"):
-            parts += self.arms
-        parts += [
-            f"{name}{value}" if name != "tier" else value for name, value in self.labels.items() if name != "arms"
-        ]
-        return "-".join(str(part) for part in parts if part not in ([], {}))
+        parts = [self.stage, *(self.arms if with_arms else [])]
+        for name, value in self.labels.items():
+            if name not in ("arms", "seeds"):
+                parts.append(value if name == "tier" else f"{name}{value}")
+        return "-".join(parts)
 
     def folder(self, store: Store) -> Path | None:
         """Where the artifact lies or will lie."""
@@ -88,6 +88,13 @@ class Graph:
             node.arms.append(arm)
         return node
 
+    def name_nodes(self) -> None:
+        """Give each node its slug; arms are named where a stage is not the same for all of them."""
+        plain = Counter(node.label(with_arms=False) for node in self.nodes)
+        for node in self.nodes:
+            apart = node.stage in ("reward_model", "ppo") or plain[node.label(with_arms=False)] > 1
+            node.slug = node.label(with_arms=apart)
+
     def of(self, stage: str) -> list[Node]:
         """Nodes of one stage."""
         return [node for node in self.nodes if node.stage == stage]
@@ -116,10 +123,9 @@ def _node(stage: str, config: Config, parents: dict[str, Node], base: str | None
 def _arm_nodes(graph: Graph, config: Config, arm: str, seed: int, base: str | None, data: str) -> dict[str, Node]:
     """Add an arm's chain for one seed; returns what the check reads of it."""
     tier = config.arms[arm].tier
-    chosen: dict[str, Node] = {}
+    trunk: dict[str, Node] = {}
     if config.sft is not None:
-        chosen["sft"] = graph.add(_node("sft", config, {}, base, data, seed=seed), arm)
-    trunk = dict(chosen)
+        trunk["sft"] = graph.add(_node("sft", config, {}, base, data, seed=seed), arm)
     compared = {}
     if config.task.name != "judgements":
         compared["pairs"] = graph.add(_node("pairs", config, trunk, base, data, seed=seed), arm)
@@ -130,9 +136,9 @@ def _arm_nodes(graph: Graph, config: Config, arm: str, seed: int, base: str | No
         node = _node("reward_model", config, parents, base, data, seed=seed, member=member)
         members[f"reward_model/{member}"] = graph.add(node, arm)
     if config.ppo is None:
-        return {**chosen, **members}
+        return members
     ppo = graph.add(_node("ppo", config, {**trunk, **members}, base, data, seed=seed), arm)
-    return {**chosen, "ppo": ppo}
+    return {"ppo": ppo}
 
 
 def build_graph(config: Config, cheap: bool = False) -> Graph:
@@ -141,11 +147,14 @@ def build_graph(config: Config, cheap: bool = False) -> Graph:
     base = identity(config.model.path, config.model.revision, cheap=cheap)
     data = fingerprint(config.task, config.data)
     checked: dict[str, Node] = {}
+    arms = {arm: arm_config(config, arm) for arm in config.arms}
     for seed in config.seeds:
-        for arm in config.arms:
-            nodes = _arm_nodes(graph, arm_config(config, arm), arm, seed, base, data)
+        if config.sft is not None:
+            checked[f"sft/seed{seed}"] = graph.add(_node("sft", config, {}, base, data, seed=seed), None)
+        for arm, settings in arms.items():
+            nodes = _arm_nodes(graph, settings, arm, seed, base, data)
             for name, node in nodes.items():
-                place = "sft" if name == "sft" else f"{name}/{arm}"
-                checked.setdefault(f"{place}/seed{seed}", node)
+                checked[f"{name}/{arm}/seed{seed}"] = node
     graph.add(_node("check", config, checked, base, data, arms=list(config.arms), seeds=list(config.seeds)), None)
+    graph.name_nodes()
     return graph

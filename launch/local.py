@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from types import TracebackType
 
 import torch
 
 from sandwiching.configs.schema import ResourcesConfig
+from sandwiching.launch.cluster import usable_cpus
 from sandwiching.policy.engine import RolloutEngine, TransformersEngine
 from sandwiching.training.distributed import single_process_env
 from sandwiching.training.engines import build_engine
@@ -16,11 +16,6 @@ from sandwiching.training.learner import DeepSpeedLearner
 from sandwiching.training.roles import EngineSpec, LearnerSpec, ScorerSpec
 from sandwiching.training.scorer import TransformersScorer
 from sandwiching.training.stage import StageCall, execute
-
-
-def usable_cpus(resources: ResourcesConfig) -> int:
-    """Cores that this process may use, or as many as configured."""
-    return resources.cpus or len(os.sched_getaffinity(0))
 
 
 class LocalRoles:

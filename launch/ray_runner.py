@@ -16,9 +16,8 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from sandwiching.configs.schema import ResourcesConfig
-from sandwiching.launch.cluster import DoesNotFit, bundles, start_ray
+from sandwiching.launch.cluster import DoesNotFit, bundles, start_ray, usable_cpus
 from sandwiching.launch.environment import worker_environment
-from sandwiching.launch.local import usable_cpus
 from sandwiching.launch.workers import EngineGroup, Group, LearnerGroup, RoleActor, ScorerGroup
 from sandwiching.training.roles import EngineSpec, LearnerSpec, ScorerSpec
 from sandwiching.training.stage import StageCall, execute

@@ -93,6 +93,14 @@ def _work(folder: Path) -> None:
             (folder / f"result_{i:03}").write_bytes(pickle.dumps(result))
 
 
+def ppo(**arguments: Any) -> dict[str, float]:
+    """train_ppo with its roles in this process, for a Call of `__main__:ppo`."""
+    from sandwiching.launch.local import LocalRoles
+    from sandwiching.training.ppo import train_ppo
+
+    return train_ppo(**arguments, roles=LocalRoles(arguments["resources"]))
+
+
 class _Killer:
     """An observer that dies inside a step: after its metrics, before its checkpoint."""
 

@@ -28,6 +28,7 @@ class TrainingEngine:
         resources: ResourcesConfig,
         precision: str,
         micro_batches: int,
+        persistence_threshold: int,
     ) -> None:
         self.module = module
         self.micro_batches = micro_batches
@@ -41,6 +42,7 @@ class TrainingEngine:
             accumulation=micro_batches,
             max_grad_norm=optimizer.max_grad_norm,
             offload=resources.offload,
+            persistence_threshold=persistence_threshold,
         )
         adam = torch.optim.AdamW(
             trained, lr=learning_rate, eps=optimizer.adam_epsilon, weight_decay=optimizer.weight_decay

@@ -28,6 +28,21 @@ from sandwiching.training.recorder import Observer, StepRecorder, no_observer
 from sandwiching.training.schedule import SCHEDULES
 
 
+ALWAYS = {
+    "num_train_epochs": 1,
+    "train_sampling_strategy": "sequential",
+    "optim": "adamw_torch",
+    "save_strategy": "steps",
+    "logging_strategy": "steps",
+    "logging_steps": 1,
+    "logging_nan_inf_filter": False,
+    "remove_unused_columns": False,
+    "report_to": "none",
+    "disable_tqdm": True,
+}
+"""Arguments that every training has: one pass over rows in order, every step logged, nobody told."""
+
+
 def trainer_arguments(
     *,
     optimizer: OptimizerConfig,
@@ -52,13 +67,10 @@ def trainer_arguments(
         "output_dir": str(folder.checkpoints),
         "per_device_train_batch_size": rows_per_batch,
         "gradient_accumulation_steps": accumulation,
-        "num_train_epochs": 1,
-        "train_sampling_strategy": "sequential",
         "learning_rate": optimizer.learning_rate,
         "weight_decay": optimizer.weight_decay,
         "adam_epsilon": optimizer.adam_epsilon,
         "max_grad_norm": optimizer.max_grad_norm,
-        "optim": "adamw_torch",
         "bf16": precision == "bf16",
         "use_cpu": not torch.cuda.is_available(),
         "activation_checkpointing": resources.gradient_checkpointing,
@@ -71,16 +83,10 @@ def trainer_arguments(
             offload=resources.offload,
             persistence_threshold=persistence_threshold,
         ),
-        "save_strategy": "steps",
         "save_steps": resources.checkpoint_every,
-        "logging_strategy": "steps",
-        "logging_steps": 1,
-        "logging_nan_inf_filter": False,
-        "remove_unused_columns": False,
         "dataloader_pin_memory": torch.cuda.is_available(),
-        "report_to": "none",
-        "disable_tqdm": True,
         "seed": seed,
+        **ALWAYS,
     }
 
 

@@ -32,7 +32,7 @@ from sandwiching.training.roles import LearnerSpec
 from sandwiching.training.schedule import SCHEDULES
 from sandwiching.training.state import RandomState, StateRegistry
 from sandwiching.training.updates import Sums, policy_losses, value_losses
-from sandwiching.training.weights import export_trained, trainable
+from sandwiching.training.weights import export_trained, persistence_threshold, trainable
 
 POLICY_PREFIX = "model."
 """Where PolicyModule keeps the causal LM."""
@@ -52,8 +52,6 @@ class DeepSpeedLearner:
         ppo = spec.ppo
         rows = ppo.batch_size // ppo.minibatches // distributed.world_size()
         self.micro_batch = rows_per_micro_batch(rows, resources.micro_batch)
-        micro_batches = rows // self.micro_batch
-        precision = spec.model.precision
         trunk = AutoModelForCausalLM.from_pretrained(spec.policy, dtype=torch.float32)
         use_float32_head(trunk)
         if resources.gradient_checkpointing:
@@ -61,15 +59,18 @@ class DeepSpeedLearner:
         self.module = PolicyModule(
             trainable(trunk, spec.model.lora, spec.seed, "CAUSAL_LM"), ppo.sampling.temperature, ppo.value == "head"
         )
-        self.policy = TrainingEngine(
-            self.module, ppo.optimizer, ppo.optimizer.learning_rate, resources, precision, micro_batches
-        )
+        shared = {
+            "optimizer": ppo.optimizer,
+            "resources": resources,
+            "precision": spec.model.precision,
+            "micro_batches": rows // self.micro_batch,
+            "persistence_threshold": persistence_threshold(spec.policy),
+        }
+        self.policy = TrainingEngine(self.module, learning_rate=ppo.optimizer.learning_rate, **shared)
         self.value = None
         if spec.value is not None:
             rate = ppo.value_learning_rate or ppo.optimizer.learning_rate
-            self.value = TrainingEngine(
-                self._value_module(spec), ppo.optimizer, rate, resources, precision, micro_batches
-            )
+            self.value = TrainingEngine(self._value_module(spec), learning_rate=rate, **shared)
         self.average = WeightAverage(ppo.ema_decay, self.policy.master_weights()) if ppo.ema_decay else None
         self.random = RandomState()
         self.registry = StateRegistry()

@@ -36,7 +36,7 @@ def same_bytes(one: StageFolder, other: StageFolder):
         assert (one.path / name).read_bytes() == (other.path / name).read_bytes(), name
 
 
-def check_written(folder: StageFolder, judgements: Path):
+def check_written(folder: StageFolder, judgements: Path, tolerance=1e-3):
     """Plain transformers reads the scores; judged texts have mean 0 and deviation 1; the evaluation is about them."""
     model = AutoModelForSequenceClassification.from_pretrained(folder.model)
     tokenizer = AutoTokenizer.from_pretrained(folder.model)
@@ -50,8 +50,8 @@ def check_written(folder: StageFolder, judgements: Path):
     with torch.no_grad():
         raw = torch.stack([model(input_ids=torch.tensor([ids])).logits.squeeze() for ids in texts])
     unit = normalised(raw, model.config)
-    assert abs(unit.mean().item()) < 1e-3
-    assert unit.std(correction=0).item() == pytest.approx(1, abs=1e-3)
+    assert abs(unit.mean().item()) < tolerance
+    assert unit.std(correction=0).item() == pytest.approx(1, abs=tolerance)
     likes_x = torch.tensor([response.count("x") for response in texts.values()]).float()
     return torch.corrcoef(torch.stack([unit, likes_x]))[0, 1].item()
 
@@ -142,7 +142,8 @@ def test_every_mode_resumes_bit_identically(run_stages, tiny, judgements, reward
     run_stages([(REWARD, reward_arguments(folder, **options)) for folder in (whole, broken)])
     assert records(whole) == records(broken)
     same_bytes(whole, broken)
-    assert check_written(whole, judgements) > 0.4
+    # bf16 models are read in bf16 by our scorer, and in fp32 here.
+    assert check_written(whole, judgements, tolerance=0.02 if "model" in options else 1e-3) > 0.4
 
 
 @pytest.mark.slow

@@ -40,7 +40,10 @@ def assert_same(one, other, tolerance=0.0):
 
 def optimizer_state(folder: StageFolder, step: int):
     (file,) = (folder.checkpoints / f"step_{step}").glob("global_step*/*optim_states.pt")
-    return torch.load(file, weights_only=False)["optimizer_state_dict"]["base_optimizer_state"]
+    state = torch.load(file, weights_only=False)["optimizer_state_dict"]
+    names = {1: ("base_optimizer_state", "single_partition_of_fp32_groups"), 3: ("optimizer_state_dict",)}
+    stage = 3 if "optimizer_state_dict" in state else 1
+    return [state[name] for name in names[stage]]
 
 
 def assert_equal_trees(one, other):

@@ -1,0 +1,180 @@
+"""The PPO stage on the tiny model: on-policy first step, learning, exact resume, invariances, and what it writes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+from sandwiching.configs.schema import (
+    CapitalsTask,
+    DataConfig,
+    KLConfig,
+    LoraConfig,
+    ModelConfig,
+    OptimizerConfig,
+    PPOConfig,
+    ResourcesConfig,
+    RewardModelConfig,
+    SamplingConfig,
+)
+from sandwiching.launch.local import LocalRoles
+from sandwiching.training.artifacts import StageFolder
+from sandwiching.training.metrics import read_metrics
+
+PPO = "sandwiching.training.ppo:train_ppo"
+LORA = {"lora": LoraConfig(rank=4, alpha=8)}
+
+
+@pytest.fixture(scope="session")
+def reward_artifact(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A reward model with a random head."""
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_pretrained(tiny, num_labels=1)
+    torch.nn.init.normal_(model.score.weight)
+    model.config.update({"reward_mean": 0.0, "reward_std": 1.0, "pad_token_id": 0})
+    folder = tmp_path_factory.mktemp("reward")
+    model.save_pretrained(folder / "model")
+    return folder
+
+
+@pytest.fixture
+def ppo_arguments(tiny: Path, reward_artifact: Path) -> Callable[..., dict[str, Any]]:
+    """Arguments of train_ppo for a folder; each block's settings can be replaced."""
+
+    def make(folder: StageFolder, ppo=None, model=None, resources=None) -> dict[str, Any]:
+        settings: dict[str, Any] = {
+            "steps": 3,
+            "batch_size": 8,
+            "epochs": 2,
+            "optimizer": OptimizerConfig(learning_rate=1e-3, scheduler="constant"),
+            "sampling": SamplingConfig(max_new_tokens=8),
+            "missing_eos": "ignore",
+        }
+        where = ResourcesConfig(**({"micro_batch": 4, "checkpoint_every": 1, "keep": 3} | (resources or {})))
+        return {
+            "model": ModelConfig(path=str(tiny), **(LORA if model is None else model)),
+            "task": CapitalsTask(name="capitals", max_prompts=16),
+            "data": DataConfig(),
+            "reward_model": RewardModelConfig(),
+            "ppo": PPOConfig(**(settings | (ppo or {}))),
+            "seed": 0,
+            "resources": where,
+            "parents": {"reward_model/0": reward_artifact},
+            "folder": folder,
+            "roles": LocalRoles(where),
+        }
+
+    return make
+
+
+def records(folder: StageFolder) -> list[dict[str, Any]]:
+    rows = read_metrics(folder.metrics)
+    return [{key: value for key, value in row.items() if not key.startswith("time/")} for row in rows]
+
+
+def weights(folder: StageFolder) -> dict[str, torch.Tensor]:
+    return load_file(folder.model / "model.safetensors")
+
+
+def test_first_update_is_on_policy_and_kl_starts_at_zero(run_stages, ppo_arguments, stage_folder) -> None:
+    folder = stage_folder("ppo")
+    run_stages([(PPO, ppo_arguments(folder, ppo={"epochs": 1, "steps": 2}))])
+    first, second = records(folder)
+    assert (first["ppo/ratio"], first["ppo/ratio_squared"]) == pytest.approx((1, 1), abs=1e-6)
+    assert first["ppo/approx_kl"] == 0
+    assert first["ppo/clip_fraction"] == 0
+    assert first["ppo/kl"] == 0
+    assert second["ppo/kl"] != 0
+    assert first["ppo/engine_mismatch"] < 1e-5
+    assert second["ppo/engine_mismatch"] < 1e-5
+
+
+def test_a_truncated_checkpoint_is_refused_and_the_one_before_gives_the_same_bits(
+    run_stages, ppo_arguments, stage_folder
+) -> None:
+    whole, broken = stage_folder("whole"), stage_folder("broken")
+    options = {"ppo": {"kl": KLConfig(controller="adaptive", target=0.01, horizon=8), "ema_decay": 0.5}}
+    run_stages([(PPO, ppo_arguments(whole, **options))])
+    shutil.copytree(whole.path, broken.path, dirs_exist_ok=True)
+    shutil.rmtree(broken.model)
+    (state,) = (broken.checkpoints / "step_3" / "policy" / "engine").glob("*optim_states.pt")
+    state.write_bytes(state.read_bytes()[:100])
+    run_stages([(PPO, ppo_arguments(broken, **options))])
+    assert records(whole) == records(broken)
+    assert len({row["ppo/kl_coefficient"] for row in records(whole)}) == 3
+    one, other = weights(whole), weights(broken)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_micro_batches_do_not_change_the_update(run_stages, ppo_arguments, stage_folder) -> None:
+    small, large = stage_folder("small"), stage_folder("large")
+    run_stages(
+        [(PPO, ppo_arguments(folder, resources={"micro_batch": size})) for folder, size in ((small, 1), (large, 8))]
+    )
+    one, other = weights(small), weights(large)
+    assert all(torch.allclose(one[name], other[name], rtol=0, atol=1e-5) for name in one)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"advantage": "gae", "value": "model", "value_warmup_steps": 2},
+        {"advantage": "gae", "value": "head"},
+        {"advantage": "leave_one_out", "samples_per_prompt": 4},
+        {"advantage": "group", "samples_per_prompt": 4, "minibatches": 2},
+    ],
+    ids=lambda options: "-".join(str(value) for value in options.values()),
+)
+def test_every_estimator_raises_the_reward(options, run_stages, ppo_arguments, stage_folder) -> None:
+    folder = stage_folder("ppo")
+    learning = {
+        "steps": 14,
+        "batch_size": 32,
+        "epochs": 4,
+        "kl": KLConfig(coefficient=0.0),
+        "optimizer": OptimizerConfig(learning_rate=5e-3, scheduler="constant"),
+    }
+    arguments = ppo_arguments(folder, ppo=learning | options, resources={"micro_batch": 32, "checkpoint_every": 50})
+    run_stages([(PPO, arguments)])
+    scores = [row["ppo/score"] for row in records(folder)]
+    assert sum(scores[-3:]) / 3 > sum(scores[:3]) / 3 + 0.1
+
+
+@pytest.mark.parametrize("model", [{}, LORA], ids=["full", "lora"])
+def test_the_export_is_the_policy_that_was_trained(model, tiny, run_stages, ppo_arguments, stage_folder) -> None:
+    folder = stage_folder("ppo")
+    run_stages([(PPO, ppo_arguments(folder, model=model))])
+    assert folder.adapter.exists() == bool(model)
+    assert not (folder.model / "adapter_config.json").exists()
+    plain = AutoModelForCausalLM.from_pretrained(folder.model)
+    start = AutoModelForCausalLM.from_pretrained(tiny)
+    tokens = torch.arange(3, 20)[None]
+    assert (plain(tokens).logits - start(tokens).logits).abs().max() > 1e-4
+    snapshot = load_file(folder.snapshots / "step_3" / "weights.safetensors")
+    if not model:
+        start.load_state_dict(snapshot, strict=False)
+        assert torch.allclose(plain(tokens).logits, start(tokens).logits, atol=1e-4)
+
+
+def test_a_checkpoint_of_other_ranks_is_refused_with_the_remedy(run_stages, ppo_arguments, stage_folder) -> None:
+    folder = stage_folder("ppo")
+    arguments = ppo_arguments(folder, ppo={"steps": 1})
+    run_stages([(PPO, arguments)])
+    engine = folder.checkpoints / "step_1" / "policy" / "engine"
+    (state,) = engine.glob("*optim_states.pt")
+    shutil.copy(state, engine / "bf16_zero_pp_rank_1_mp_rank_00_optim_states.pt")
+    shutil.rmtree(folder.model)
+    with pytest.raises(RuntimeError, match=r"resources\.learner_ranks=2"):
+        run_stages([(PPO, replace_steps(arguments, 2))])
+
+
+def replace_steps(arguments: dict[str, Any], steps: int) -> dict[str, Any]:
+    return {**arguments, "ppo": replace(arguments["ppo"], steps=steps)}
