@@ -27,7 +27,6 @@ from sandwiching.training.deepspeed_config import deepspeed_config
 from sandwiching.training.recorder import Observer, StepRecorder, no_observer
 from sandwiching.training.schedule import SCHEDULES
 
-
 ALWAYS = {
     "num_train_epochs": 1,
     "train_sampling_strategy": "sequential",

@@ -108,7 +108,9 @@ def finish(member: Member) -> dict[str, float]:
     )
     mean, deviation = reference_statistics(scores_N)
     evaluation = evaluate(scores_N, member.data.dev, deviation)
+    distributed.barrier()
     if distributed.rank() == 0:
+        shutil.rmtree(member.folder.cache)
         write_statistics(member.folder.model, mean, deviation)
         write_atomic(member.folder.path / "evaluation.json", json.dumps(evaluation, indent=1) + "\n")
     overall = evaluation["overall"]

@@ -48,7 +48,7 @@ def ppo_arguments(sft_arguments, sft, reward, folder):
         **shared,
         "ppo": PPOConfig(steps=2, batch_size=8, epochs=1, sampling=short, snapshot_every=2),
         "reward_model": RewardModelConfig(),
-        "parents": {"sft": sft.path, "reward_model_0": reward.path},
+        "parents": {"sft": sft.path, "reward_model/0": reward.path},
     }
 
 

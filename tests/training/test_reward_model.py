@@ -18,6 +18,7 @@ from sandwiching.policy.tokenization import encode
 from sandwiching.reward_model.normalise import normalised
 from sandwiching.tasks.readers import read_judgements
 from sandwiching.training.artifacts import StageFolder
+from sandwiching.training.batching import right_pad
 from sandwiching.training.metrics import read_metrics
 
 REWARD = "sandwiching.training.reward_model:train_reward_model"
@@ -47,8 +48,9 @@ def check_written(folder: StageFolder, judgements: Path, tolerance=1e-3):
         for response in (row.judgement.response_a, row.judgement.response_b):
             prompt, ids = encode(tokenizer, row.judgement.prompt, response, True, " ")
             texts[tuple(prompt + ids)] = response
+    tokens, attention = right_pad(list(texts), model.config.pad_token_id)
     with torch.no_grad():
-        raw = torch.stack([model(input_ids=torch.tensor([ids])).logits.squeeze() for ids in texts])
+        raw = model(input_ids=tokens, attention_mask=attention.long()).logits.squeeze(-1)
     unit = normalised(raw, model.config)
     assert abs(unit.mean().item()) < tolerance
     assert unit.std(correction=0).item() == pytest.approx(1, abs=tolerance)
