@@ -1,0 +1,124 @@
+"""What shares an artifact, and what makes a new one."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+from pathlib import Path
+
+import pytest
+
+from sandwiching.configs.load import load
+from sandwiching.launch.graph import Graph, build_graph
+from sandwiching.launch.run import wanted_nodes
+from sandwiching.launch.stages import STAGES
+
+CONTEXT = {"resources", "parents", "folder", "roles", "observer"}
+LABELS = {
+    "sft": {"seed"},
+    "pairs": {"seed"},
+    "judgements": {"seed", "tier"},
+    "reward_model": {"seed", "member"},
+    "ppo": {"seed"},
+    "check": {"arms", "seeds"},
+}
+
+
+def graph(*overrides: str, config: str = "tiny") -> Graph:
+    return build_graph(load(config, list(overrides)))
+
+
+def keys(built: Graph) -> dict[str, str | None]:
+    return {node.slug: node.key for node in built.nodes}
+
+
+def changed(*overrides: str) -> set[str]:
+    before, after = keys(graph()), keys(graph(*overrides))
+    return {slug.split("-")[0] for slug in before if before[slug] != after.get(slug)}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_reads_the_blocks_of_its_key_and_no_others(stage: str) -> None:
+    module, name = STAGES[stage].function.split(":")
+    parameters = set(inspect.signature(getattr(importlib.import_module(module), name)).parameters)
+    assert parameters - CONTEXT == set(STAGES[stage].blocks) | LABELS[stage]
+
+
+def test_arms_share_what_they_have_in_common() -> None:
+    built = graph()
+    assert [len(built.of(stage)) for stage in STAGES] == [1, 1, 2, 4, 2, 1]
+    assert built.of("sft")[0].arms == ["weak", "ceiling"]
+
+
+def test_names_are_unique_when_arms_differ_early() -> None:
+    built = graph("arms.weak.sft.epochs=2")
+    slugs = [node.slug for node in built.nodes]
+    assert len(set(slugs)) == len(slugs)
+    assert {node.slug for node in built.of("sft")} == {"sft-ceiling-seed0", "sft-weak-seed0"}
+
+
+def test_the_floor_is_the_sft_policy_of_the_run_not_of_an_arm() -> None:
+    built = graph("arms.weak.sft.epochs=2", "arms.ceiling.sft.epochs=3")
+    floor = built.of("check")[0].parents["sft/seed0"]
+    assert floor.arms == []
+    assert floor.blocks["sft"].epochs == 1
+
+
+def test_parents_come_first() -> None:
+    done: list[object] = []
+    for batch in graph("seeds=[0,1]").batches():
+        for node in batch:
+            assert all(parent in done for parent in node.parents.values())
+        done += batch
+    assert len(done) == len(graph("seeds=[0,1]").nodes)
+
+
+@pytest.mark.parametrize(
+    ("override", "stages"),
+    [
+        ("sft.optimizer.learning_rate=0.5", {"sft", "pairs", "judgements", "reward_model", "ppo", "check"}),
+        ("reward_model.epochs=2", {"reward_model", "ppo", "check"}),
+        ("ppo.optimizer.learning_rate=0.5", {"ppo", "check"}),
+        ("check.samples=1", {"check"}),
+        ("model.precision=bf16", {"sft", "pairs", "judgements", "reward_model", "ppo", "check"}),
+        ("resources.zero_stage=3", set()),
+        ("resources.learner_ranks=2", set()),
+        ("resources.micro_batch=2", set()),
+        ("resources.gpus=2", set()),
+        ("tracking.to=[]", set()),
+        ("name=other", set()),
+    ],
+)
+def test_only_what_decides_a_result_makes_a_new_key(override: str, stages: set[str]) -> None:
+    assert changed(override) == stages
+
+
+def base_model(folder: Path, weights: bytes) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(weights)
+    return folder
+
+
+def test_replaced_base_weights_make_new_keys_and_a_moved_folder_does_not(tmp_path: Path) -> None:
+    first = keys(graph(f"model.path={base_model(tmp_path / 'a', b'one')}"))
+    moved = keys(graph(f"model.path={base_model(tmp_path / 'b', b'one')}"))
+    replaced = keys(graph(f"model.path={base_model(tmp_path / 'a', b'two two')}"))
+    assert first == moved
+    assert all(first[slug] != replaced[slug] for slug in first)
+
+
+def test_a_changed_data_file_makes_new_keys_and_a_moved_one_does_not(tmp_path: Path) -> None:
+    row = {"prompt": "p", "response_a": "a", "response_b": "b", "preference": "a", "rater": "x", "tier": "weak"}
+    files = [tmp_path / name for name in ("one.jsonl", "two.jsonl", "three.jsonl")]
+    for file, seconds in zip(files, (1, 1, 2), strict=True):
+        file.write_text(json.dumps({**row, "seconds": seconds}) + "\n")
+    first, moved, edited = (keys(graph(f"data.judgements={file}", config="arguments")) for file in files)
+    assert first == moved
+    assert all(first[slug] != edited[slug] for slug in first)
+
+
+def test_only_a_stage_brings_its_ancestors() -> None:
+    wanted = wanted_nodes(graph(), "judgements")
+    assert {node.stage for node in wanted} == {"sft", "pairs", "judgements"}
