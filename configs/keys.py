@@ -21,8 +21,8 @@ from sandwiching.configs.fields import (
 from sandwiching.configs.layers import Layer
 from sandwiching.configs.schema import Config, TaskConfig
 
-SHARED = ("model.path", "model.revision", "task.name")
-"""Settings that an arm may not override although it may override their block."""
+SHARED = ("task.name", "task.kinds", "task.min_population", "task.max_prompts")
+"""Settings that an arm may not override though it may override their block: all face the same held-out prompts."""
 
 
 def check_keys(layer: Layer, task: type[TaskConfig]) -> None:

@@ -88,6 +88,11 @@ def _data(config: Config) -> Iterator[str]:
     if isinstance(config.task, JudgementsTask):
         if data.judgements is None:
             yield "data.judgements: task judgements needs a file; add data.judgements=FILE.jsonl"
+    elif config.ppo is None:
+        yield (
+            f"ppo=null: reward models are checked on held-out expert judgements, which task {config.task.name} lacks; "
+            f"train with PPO, or set task.name=judgements"
+        )
     elif data.judgements is not None:
         yield (
             f"data.judgements={data.judgements}: task {config.task.name} makes its own judgements; "
@@ -115,6 +120,12 @@ def _ppo(config: Config) -> Iterator[str]:
             f"set ppo.value_warmup_steps=0"
         )
 
+    elif ppo.value_warmup_steps and ppo.value == "head":
+        yield (
+            f"ppo.value_warmup_steps={ppo.value_warmup_steps} trains a value model alone, but ppo.value=head "
+            f"shares the policy's trunk; set ppo.value_warmup_steps=0, or ppo.value=model"
+        )
+
 
 def _panels(config: Config) -> Iterator[str]:
     task = config.task
@@ -136,23 +147,33 @@ def _devices(config: Config) -> Iterator[str]:
         yield "resources.offload=true moves optimiser state off the GPUs, but resources.gpus=0; set one of them"
     if resources.offload and not resources.zero_stage:
         yield "resources.offload=true needs resources.zero_stage of at least 1, which is 0; set resources.zero_stage=1"
+    if config.model.precision == "bf16" and not resources.zero_stage:
+        yield (
+            "resources.zero_stage=0 keeps no fp32 master weights for model.precision=bf16; "
+            "set resources.zero_stage=1, or model.precision=fp32"
+        )
     if not resources.gpus:
         return
-    if resources.gpus % resources.nodes:
+    fits = resources.gpus % resources.nodes == 0
+    if not fits:
         yield (
             f"resources.gpus={resources.gpus} (of the whole run) must be a multiple of resources.nodes="
             f"{resources.nodes}; {resources.nodes * max(1, resources.gpus // resources.nodes)} would do"
         )
     ranks = resources.learner_ranks
     if ranks * resources.parallel_members > resources.gpus:
+        fits = False
         yield (
             f"resources.learner_ranks={ranks} x resources.parallel_members={resources.parallel_members} are more than "
             f"resources.gpus={resources.gpus}, and each rank needs a GPU; set resources.learner_ranks="
             f"{max(1, resources.gpus // resources.parallel_members)}"
         )
-    apart = ranks + resources.rollout_engines + 1
-    if not resources.colocate and apart > resources.gpus:
+    engines = resources.rollout_engines
+    needed = max(ranks, engines) if resources.colocate else ranks + engines + 1
+    if config.ppo is not None and needed != resources.gpus and fits:
+        together = "the larger of" if resources.colocate else "the sum, and 1 for a scorer, of"
         yield (
-            f"resources.colocate=false needs {apart} GPUs (learner_ranks={ranks} + rollout_engines="
-            f"{resources.rollout_engines} + 1 scorer), but resources.gpus={resources.gpus}; set resources.gpus={apart}"
+            f"resources.gpus={resources.gpus}, but with resources.colocate={str(resources.colocate).lower()} each of "
+            f"{needed} places takes one GPU ({together} learner_ranks={ranks} and rollout_engines={engines}); "
+            f"set resources.gpus={needed}, or change those"
         )

@@ -6,20 +6,22 @@ import os
 import secrets
 
 
-def set_library_environment() -> None:
-    """Token authentication of Ray, always: left unset, Ray decides by what it finds in the home directory."""
+def set_library_environment(gpus: int) -> None:
+    """Token authentication of Ray, always: left unset, Ray decides by what it finds in the home directory.
+
+    gpus: resources.gpus of the run.
+    """
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     if "RAY_AUTH_TOKEN" not in os.environ and "RAY_ADDRESS" not in os.environ:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(16)
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     # Ray's default of 15 lets anything else on the machine starve a training step.
     os.environ.setdefault("RAY_worker_niceness", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.update(worker_environment())
+    os.environ.update(device_environment(gpus))
 
 
-def worker_environment() -> dict[str, str]:
-    """What worker processes need too: without a GPU, DeepSpeed must be told so before it is imported."""
-    return {} if os.path.exists("/dev/nvidiactl") else {"DS_ACCELERATOR": "cpu"}
+def device_environment(gpus: int) -> dict[str, str]:
+    """What worker processes need too: with resources.gpus 0 everything computes on CPU, whatever the machine has."""
+    return {} if gpus else {"DS_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": ""}

@@ -17,6 +17,7 @@ from sandwiching.configs.load import arm_config
 from sandwiching.configs.schema import Config
 from sandwiching.launch.stages import STAGES
 from sandwiching.policy.base_models import identity
+from sandwiching.tasks.knowledge import table_fingerprint
 from sandwiching.tasks.registry import fingerprint
 from sandwiching.training.artifacts import State, Store, stage_key
 
@@ -138,7 +139,9 @@ def _arm_nodes(graph: Graph, config: Config, arm: str, seed: int, base: str | No
     if config.ppo is None:
         return members
     ppo = graph.add(_node("ppo", config, {**trunk, **members}, base, data, seed=seed), arm)
-    return {"ppo": ppo}
+    # Without gold, the check asks the reward models.
+    asked = members if config.task.name == "judgements" else trunk
+    return {"ppo": ppo, **asked}
 
 
 def build_graph(config: Config, cheap: bool = False) -> Graph:
@@ -155,6 +158,8 @@ def build_graph(config: Config, cheap: bool = False) -> Graph:
             nodes = _arm_nodes(graph, settings, arm, seed, base, data)
             for name, node in nodes.items():
                 checked[f"{name}/{arm}/seed{seed}"] = node
-    graph.add(_node("check", config, checked, base, data, arms=list(config.arms), seeds=list(config.seeds)), None)
+    check = _node("check", config, checked, base, data, arms=list(config.arms), seeds=list(config.seeds))
+    check.extras["knowledge"] = table_fingerprint()
+    graph.add(check, None)
     graph.name_nodes()
     return graph

@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 import ray
 from ray.exceptions import GetTimeoutError
 from ray.train import RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from sandwiching.configs.schema import ResourcesConfig
 from sandwiching.launch.cluster import DoesNotFit, bundles, start_ray, usable_cpus
-from sandwiching.launch.environment import worker_environment
+from sandwiching.launch.environment import device_environment
 from sandwiching.launch.workers import EngineGroup, Group, LearnerGroup, RoleActor, ScorerGroup
 from sandwiching.training.roles import EngineSpec, LearnerSpec, ScorerSpec
 from sandwiching.training.stage import StageCall, execute
@@ -32,6 +32,8 @@ def train_loop(config: dict[str, Any]) -> None:
     from sandwiching.training.distributed import single_process_env
 
     torch.set_num_threads(config["threads"])
+    if torch.cuda.is_available():
+        torch.cuda.set_device(get_device())
     single_process_env()
     for call in config["calls"]:
         execute(call, resources=config["resources"])
@@ -49,6 +51,7 @@ class RayRoles:
         """Engines over resources.rollout_engines actors."""
         group = self._group("engine", EngineGroup, self.resources.rollout_engines, self.resources.learner_ranks)
         group.host(spec)
+        group.version = 0
         return group
 
     def scorer(self, spec: ScorerSpec) -> ScorerGroup:
@@ -108,14 +111,14 @@ class RayRoles:
             "num_cpus": room.cpus * share,
             "num_gpus": room.gpus * share,
             "scheduling_strategy": PlacementGroupSchedulingStrategy(placement, placement_group_bundle_index=bundle),
-            "runtime_env": {"env_vars": process_environment(max(1, int(room.cpus)))},
+            "runtime_env": {"env_vars": process_environment(max(1, int(room.cpus)), self.resources.gpus)},
         }
         return ray.remote(RoleActor).options(**options).remote(self.resources, max(1, int(room.cpus)))
 
 
-def process_environment(threads: int) -> dict[str, str]:
+def process_environment(threads: int, gpus: int) -> dict[str, str]:
     """Variables of every worker process."""
-    return {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false", **worker_environment()}
+    return {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false", **device_environment(gpus)}
 
 
 class RayRunner:
@@ -140,15 +143,21 @@ class RayRunner:
         """All calls in one warm worker group, or in `parallel_members` groups side by side."""
         self.roles.close()
         groups = max(1, min(self.resources.parallel_members, len(calls)))
-        shares = [list(calls[i::groups]) for i in range(groups)]
-        with ThreadPoolExecutor(groups) as pool:
-            for finished in [pool.submit(self._fit, share, groups) for share in shares]:
+        if groups == 1:
+            self._fit(list(calls), groups)
+            return
+        pool = ThreadPoolExecutor(groups)
+        try:
+            for finished in [pool.submit(self._fit, list(calls[i::groups]), groups) for i in range(groups)]:
                 finished.result()
+        finally:
+            # Not waited for: after a signal or a failure, ray.shutdown ends what still runs.
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _fit(self, calls: list[StageCall], groups: int) -> None:
         ranks = self.resources.learner_ranks
         cpus = usable_cpus(self.resources) * self.resources.nodes / (ranks * groups)
-        gpus = self.resources.gpus / (ranks * groups)
+        gpus = 1 if self.resources.gpus else 0
         threads = max(1, int(cpus))
         TorchTrainer(
             train_loop,
@@ -162,7 +171,7 @@ class RayRunner:
             run_config=RunConfig(
                 name=calls[0].folder.path.name,
                 storage_path=str(self.storage.resolve()),
-                worker_runtime_env={"env_vars": process_environment(threads)},
+                worker_runtime_env={"env_vars": process_environment(threads, self.resources.gpus)},
             ),
         ).fit()
 

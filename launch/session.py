@@ -30,7 +30,7 @@ def run_session(config: Config, store: Store, run_dir: Path, *, ray: bool, only:
     """
     from sandwiching.launch.progress import ProgressView
 
-    set_library_environment()
+    set_library_environment(config.resources.gpus)
     stop_on_signals()
     config, store, run_dir = with_absolute_paths(config), Store(store.root.resolve()), run_dir.resolve()
     runner = make_runner(config, store, ray)

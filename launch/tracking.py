@@ -9,6 +9,7 @@ ends when its standard input is closed.
 from __future__ import annotations
 
 import json
+import logging
 import select
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from sandwiching.training.artifacts import write_atomic
 from sandwiching.training.metrics import read_metrics
 
 POLL_SECONDS = 2.0
+FINISH_SECONDS = 60
+log = logging.getLogger(__name__)
 
 
 class TrackerProcess:
@@ -40,7 +43,13 @@ class TrackerProcess:
     ) -> None:
         if self.process is not None and self.process.stdin is not None:
             self.process.stdin.close()
-            self.process.wait()
+            try:
+                self.process.wait(FINISH_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                log.warning("trackers %s did not finish within %d s", self.trackers, FINISH_SECONDS)
+            if self.process.returncode:
+                log.warning("trackers %s ended with exit code %d", self.trackers, self.process.returncode)
 
 
 class Copier:
@@ -59,13 +68,13 @@ class Copier:
     def copy(self) -> None:
         """Log every record that is new."""
         for link in sorted((self.run_dir / "artifacts").glob("[!.]*")):
-            name = link.name
+            name, artifact = link.name, link.resolve().name
             for record in read_metrics(link / "metrics.jsonl"):
                 step = record.pop("step")
-                if step > self.copied.get(name, 0):
-                    for tracker in self._trackers(name, link.resolve().name):
+                if step > self.copied.get(artifact, 0):
+                    for tracker in self._trackers(name, artifact):
                         tracker.log(record, step=step)
-                    self.copied[name] = step
+                    self.copied[artifact] = step
         write_atomic(self.state_file, json.dumps(self.copied))
 
     def finish(self) -> None:

@@ -77,14 +77,18 @@ class Group:
 class EngineGroup(Group):
     """Data-parallel engines; looks like one RolloutEngine."""
 
+    version = 0
+
     def load_weights(self, weights: Mapping[str, Tensor], version: int) -> None:
         """Push new weights to every engine."""
         shared = ray.put(dict(weights))
         self.all("load_weights", shared, version)
+        self.version = version
 
     def load(self, folder: Path, version: int) -> None:
         """Load a model folder in every engine."""
         self.all("load", folder, version)
+        self.version = version
 
     def generate(self, prompts: PromptBatch, sampling: Sampling, seed: int, step: int) -> Rollouts:
         """Each engine samples for a share of the rows."""

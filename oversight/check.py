@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sandwiching.configs.schema import CheckConfig, DataConfig, ModelConfig, ResourcesConfig, TaskConfig
+from sandwiching.configs.schema import CheckConfig, DataConfig, JudgementsTask, ModelConfig, ResourcesConfig, TaskConfig
 from sandwiching.oversight.answers import Answers, Examiner
 from sandwiching.oversight.approval import approvals, assigned
 from sandwiching.oversight.curves import Curve, GoldPoint, curve
@@ -114,7 +114,7 @@ class Exam:
         """A curve a PPO run; each starts at the floor it was trained from."""
 
         def points(arm: str, seed: int) -> list[dict[str, Any]]:
-            self.examiner.engine.load(self.policies.models[FLOOR, seed], 0)
+            self.examiner.engine.load(self.policies.starts[arm, seed], 0)
             start = gold_point(0, self.examiner.examine(dev, self.examiner.check.samples, seed))
             along = gold_along(self.examiner, self.policies.artifacts[arm, seed], dev, seed)
             return [asdict(point) for point in (start, *along)]
@@ -149,11 +149,12 @@ def check(
     folder: StageFolder,
     roles: Roles,
 ) -> dict[str, float]:
-    """Check all arms and seeds at once. Parents: sft/seedN, ppo/ARM/seedN; runs without PPO: reward_model/K/ARM/seedN.
+    """Check all arms and seeds at once. Parents: sft/seedN, sft/ARM/seedN, ppo/ARM/seedN; task judgements, which has no
+    gold: reward_model/K/ARM/seedN.
 
     Raises ValueError when an arm has no policy, or a prompt no candidates.
     """
-    if not any(name.startswith("ppo/") for name in parents):
+    if isinstance(task, JudgementsTask):
         return check_rewards(model, task, data, check, list(arms), seeds, parents, folder, roles)
     policies = find_policies(model, check, arms, seeds, parents)
     start = policies.models[FLOOR, seeds[0]]

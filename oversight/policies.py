@@ -13,9 +13,11 @@ from sandwiching.policy.base_models import resolve
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """`models[name, seed]` of the floor and of each arm; `artifacts[arm, seed]` of each arm's PPO."""
+    """`models[name, seed]` of the floor and of each arm; `starts[arm, seed]` that each arm's PPO began from, and its
+    `artifacts[arm, seed]`."""
 
     models: dict[tuple[str, int], Path]
+    starts: dict[tuple[str, int], Path]
     artifacts: dict[tuple[str, int], Path]
 
 
@@ -29,14 +31,18 @@ def find_policies(
     if check.floor != "sft":
         raise ValueError(f"check.floor: {check.floor!r} is not possible; gain is measured from the SFT policy: sft")
     models: dict[tuple[str, int], Path] = {}
-    artifacts = {}
+    starts, artifacts = {}, {}
+
+    def trunk(name: str) -> Path:
+        return parents[name] / "model" if name in parents else resolve(model.path, model.revision)
+
     for seed in seeds:
-        start = f"sft/seed{seed}"
-        models[FLOOR, seed] = parents[start] / "model" if start in parents else resolve(model.path, model.revision)
+        models[FLOOR, seed] = trunk(f"sft/seed{seed}")
         for arm in arms:
+            starts[arm, seed] = trunk(f"sft/{arm}/seed{seed}")
             artifacts[arm, seed] = _trained(arm, seed, parents)
             models[arm, seed] = artifacts[arm, seed] / "model"
-    return Policies(models, artifacts)
+    return Policies(models, starts, artifacts)
 
 
 def _trained(arm: str, seed: int, parents: Mapping[str, Path]) -> Path:

@@ -7,6 +7,7 @@ model knows was measured once, before any training, and is committed (knowledge.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -72,6 +73,11 @@ def write_table(table: Table, path: Path = FILE) -> None:
     lines = [json.dumps(asdict(entry)) for _, entry in sorted(table.entries.items())]
     head = f'{{"model": {json.dumps(table.model)}, "facts": {json.dumps(table.facts)}, "entries": [\n'
     path.write_text(head + ",\n".join(lines) + "\n]}\n", encoding="utf-8")
+
+
+def table_fingerprint() -> str:
+    """sha256 of the shipped table, or of nothing where there is none yet."""
+    return hashlib.sha256(FILE.read_bytes() if FILE.is_file() else b"").hexdigest()[:16]
 
 
 def read_table(path: Path = FILE) -> Table:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+T = TypeVar("T")
 IGNORED = -100
 """Label of tokens without loss, as Hugging Face has it."""
 SHOWN = 20
@@ -38,6 +41,14 @@ def padded_order(rows: int, batch_size: int, epochs: int, seed: int) -> list[int
         order += torch.randperm(rows, generator=generator).tolist()
         order += [None] * (-rows % batch_size)
     return order
+
+
+def chosen(rows: Sequence[T], limit: int | None, seed: int) -> list[T]:
+    """All rows, or `limit` of them chosen by seed, in their own order."""
+    if limit is None or limit >= len(rows):
+        return list(rows)
+    picked = random.Random(seed).sample(range(len(rows)), limit)
+    return [rows[i] for i in sorted(picked)]
 
 
 def right_pad(rows: Sequence[Sequence[int]], value: int) -> tuple[Tensor, Tensor]:

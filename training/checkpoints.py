@@ -11,6 +11,7 @@ from pathlib import Path
 from sandwiching.training.artifacts import StageFolder, file_sha256
 
 COMPLETE = "complete.json"
+LAYOUT = "layout.json"
 log = logging.getLogger(__name__)
 
 
@@ -21,9 +22,10 @@ def step_of(path: Path) -> int:
 
 def begin(folder: StageFolder, step: int) -> Path:
     """An empty directory to write the checkpoint of `step` into; unsealed, so that no reader takes it."""
-    temporary = folder.checkpoints / f".writing_step_{step}"
-    if temporary.exists():
-        shutil.rmtree(temporary)
+    for left_over in folder.checkpoints.glob(".writing_*"):
+        shutil.rmtree(left_over, ignore_errors=True)
+    # Named by the attempt: workers of a killed attempt may write for some seconds more, into theirs.
+    temporary = folder.checkpoints / f".writing_{folder.attempt}_step_{step}"
     temporary.mkdir(parents=True)
     return temporary
 
@@ -32,6 +34,21 @@ def _fsync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     os.fsync(descriptor)
     os.close(descriptor)
+
+
+def write_layout(directory: Path, ranks: int, zero_stage: int, offload: bool) -> None:
+    """Note what DeepSpeed's files depend on besides the content."""
+    layout = {"learner_ranks": ranks, "zero_stage": zero_stage, "offload": offload}
+    (directory / LAYOUT).write_text(json.dumps(layout))
+
+
+def check_layout(checkpoint: Path, ranks: int, zero_stage: int, offload: bool) -> None:
+    """Raise ValueError when DeepSpeed could not load the checkpoint under these settings, naming those that could."""
+    written = json.loads((checkpoint / LAYOUT).read_text())
+    now = {"learner_ranks": ranks, "zero_stage": zero_stage, "offload": offload}
+    if written != now:
+        back = ", ".join(f"resources.{name}={json.dumps(written[name])}" for name in now if written[name] != now[name])
+        raise ValueError(f"{checkpoint} was written with {back}: set that again, or delete {checkpoint.parent}")
 
 
 def seal(temporary: Path, final: Path, folder: StageFolder) -> None:

@@ -71,10 +71,12 @@ def barrier() -> None:
 
 
 def all_sum(values: Tensor) -> Tensor:
-    """Sum over ranks, of any shape."""
-    if world_size() > 1:
-        dist.all_reduce(values)
-    return values
+    """Sum over ranks, of any shape; comes back where it was."""
+    if world_size() == 1:
+        return values
+    moved = values.cuda() if dist.get_backend() == "nccl" else values
+    dist.all_reduce(moved)
+    return moved.to(values.device)
 
 
 def all_gather_objects(value: Any) -> list[Any]:

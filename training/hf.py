@@ -7,7 +7,6 @@ whatever the ranks, the micro-batch or the accumulation: one epoch of Hugging Fa
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from sandwiching.configs.schema import OptimizerConfig, ResourcesConfig
 from sandwiching.training import distributed
 from sandwiching.training.artifacts import StageFolder
-from sandwiching.training.checkpoints import begin, latest, prune, seal, step_of
+from sandwiching.training.checkpoints import begin, check_layout, latest, prune, seal, step_of, write_layout
 from sandwiching.training.deepspeed_config import deepspeed_config
 from sandwiching.training.recorder import Observer, StepRecorder, no_observer
 from sandwiching.training.schedule import SCHEDULES
@@ -98,15 +97,22 @@ class SealedTrainer(Trainer):
 
     folder: StageFolder
     keep: int
+    layout: tuple[int, int, bool]
     schedule: OptimizerConfig
     recorder: StepRecorder
 
     def setup(
-        self, stage: str, folder: StageFolder, keep: int, schedule: OptimizerConfig, observer: Observer | None
+        self,
+        stage: str,
+        folder: StageFolder,
+        resources: ResourcesConfig,
+        schedule: OptimizerConfig,
+        observer: Observer | None,
     ) -> None:
         """Where checkpoints and metrics go, and which schedule the learning rate follows."""
         self.folder = folder
-        self.keep = keep
+        self.keep = resources.keep
+        self.layout = (distributed.world_size(), resources.zero_stage, resources.offload)
         self.schedule = schedule
         self.recorder = StepRecorder(stage, folder, observer or no_observer)
         self.remove_callback(PrinterCallback)
@@ -136,6 +142,7 @@ class SealedTrainer(Trainer):
         self._save_rng_state(str(temporary))
         if distributed.rank() == 0:
             self.state.save_to_json(str(temporary / TRAINER_STATE_NAME))
+            write_layout(temporary, *self.layout)
         distributed.barrier()
         if distributed.rank() == 0:
             seal(temporary, self.folder.checkpoints / f"step_{step}", self.folder)
@@ -148,7 +155,7 @@ class SealedTrainer(Trainer):
             latest(self.folder.checkpoints) if distributed.rank() == 0 else None
         )[0]
         if checkpoint is not None:
-            check_ranks(checkpoint)
+            check_layout(checkpoint, *self.layout)
         if distributed.rank() == 0:
             self.recorder.log.cut(0 if checkpoint is None else step_of(checkpoint))
         self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
@@ -172,16 +179,6 @@ class SealedTrainer(Trainer):
         engine.destroy()
         self.accelerator.free_memory()
         reset_accelerate_state()
-
-
-def check_ranks(checkpoint: Path) -> None:
-    """Raise ValueError when the checkpoint was written by another number of ranks, which DeepSpeed cannot load."""
-    written = len(list(checkpoint.glob("rng_state*.pth")))
-    if written != distributed.world_size():
-        raise ValueError(
-            f"{checkpoint} was written by {written} ranks, this run has {distributed.world_size()}: "
-            f"set resources.learner_ranks={written}, or delete {checkpoint.parent} to start over"
-        )
 
 
 def reset_accelerate_state() -> None:

@@ -16,7 +16,7 @@ import torch
 from peft import PeftModel
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 
 from sandwiching.configs.schema import ResourcesConfig
 from sandwiching.policy.heads import use_float32_head
@@ -33,6 +33,14 @@ from sandwiching.training.schedule import SCHEDULES
 from sandwiching.training.state import RandomState, StateRegistry
 from sandwiching.training.updates import Sums, policy_losses, value_losses
 from sandwiching.training.weights import export_trained, persistence_threshold, trainable
+
+
+def recompute_activations(model: PreTrainedModel, resources: ResourcesConfig) -> None:
+    """If configured. Hugging Face recomputes in training mode only; that changes nothing else without dropout."""
+    if resources.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
+        model.train()
+
 
 POLICY_PREFIX = "model."
 """Where PolicyModule keeps the causal LM."""
@@ -54,8 +62,7 @@ class DeepSpeedLearner:
         self.micro_batch = rows_per_micro_batch(rows, resources.micro_batch)
         trunk = AutoModelForCausalLM.from_pretrained(spec.policy, dtype=torch.float32)
         use_float32_head(trunk)
-        if resources.gradient_checkpointing:
-            trunk.gradient_checkpointing_enable()
+        recompute_activations(trunk, resources)
         self.module = PolicyModule(
             trainable(trunk, spec.model.lora, spec.seed, "CAUSAL_LM"), ppo.sampling.temperature, ppo.value == "head"
         )
@@ -70,15 +77,16 @@ class DeepSpeedLearner:
         self.value = None
         if spec.value is not None:
             rate = ppo.value_learning_rate or ppo.optimizer.learning_rate
-            self.value = TrainingEngine(self._value_module(spec), learning_rate=rate, **shared)
+            self.value = TrainingEngine(self._value_module(spec, resources), learning_rate=rate, **shared)
         self.average = WeightAverage(ppo.ema_decay, self.policy.master_weights()) if ppo.ema_decay else None
         self.random = RandomState()
         self.registry = StateRegistry()
         self.registry.register(self)
 
-    def _value_module(self, spec: LearnerSpec) -> ValueModule:
+    def _value_module(self, spec: LearnerSpec, resources: ResourcesConfig) -> ValueModule:
         assert spec.value is not None
         reward = AutoModelForSequenceClassification.from_pretrained(spec.value, dtype=torch.float32)
+        recompute_activations(reward, resources)
         mean, deviation = reward.config.reward_mean, reward.config.reward_std
         return ValueModule(trainable(reward, spec.model.lora, spec.seed + 1, "SEQ_CLS"), mean, deviation)
 

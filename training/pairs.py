@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import random
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -12,22 +11,18 @@ from pathlib import Path
 from sandwiching.configs.schema import DataConfig, ModelConfig, PairsConfig, ResourcesConfig, TaskConfig
 from sandwiching.policy.engine import RolloutEngine, Sampling
 from sandwiching.policy.records import PromptBatch
-from sandwiching.policy.tokenization import decode_response, encode_prompt, load_tokenizer
+from sandwiching.policy.tokenization import decode_response, load_tokenizer
 from sandwiching.tasks.records import Pair, Prompt
 from sandwiching.tasks.registry import make_task
 from sandwiching.training.artifacts import StageFolder, write_atomic
 from sandwiching.training.base import base_folder
+from sandwiching.training.batching import chosen
+from sandwiching.training.prompts import fitting_prompts
 from sandwiching.training.roles import EngineSpec, Roles
 
 FILE = "pairs.jsonl.gz"
-
-
-def choose(prompts: Sequence[Prompt], limit: int | None, seed: int) -> list[Prompt]:
-    """All prompts, or `limit` of them chosen by seed, in their own order."""
-    if limit is None or limit >= len(prompts):
-        return list(prompts)
-    chosen = set(random.Random(seed).sample(range(len(prompts)), limit))
-    return [prompt for i, prompt in enumerate(prompts) if i in chosen]
+NOISE_STEP = -1
+"""No step of PPO draws the noise that the pairs were sampled with."""
 
 
 def sample_pairs(
@@ -44,8 +39,14 @@ def sample_pairs(
 ) -> dict[str, float]:
     """Write pairs.jsonl.gz: every pair of distinct responses to each prompt. Chunks done before a crash are kept."""
     start = base_folder(model, parents)
-    prompts = choose(make_task(task, data, seed).prompts("train"), pairs.max_prompts, seed)
     tokenizer = load_tokenizer(start, model.pad_token)
+    prompts, tokens = fitting_prompts(
+        chosen(make_task(task, data, seed).prompts("train"), pairs.max_prompts, seed),
+        tokenizer,
+        room=pairs.sampling.max_new_tokens,
+        max_length=model.max_length,
+        too_long=data.too_long,
+    )
     engine = roles.engine(EngineSpec(start, model, adapters=False))
     sampling = Sampling(pairs.sampling.temperature, pairs.sampling.max_new_tokens)
     folder.cache.mkdir(exist_ok=True)
@@ -55,8 +56,7 @@ def sample_pairs(
         chunk = prompts[first : first + size]
         cached = folder.cache / f"responses_{first}_{len(chunk)}.json"
         if not cached.exists():
-            tokens = [encode_prompt(tokenizer, prompt.text) for prompt in chunk]
-            batch = PromptBatch.repeated([prompt.id for prompt in chunk], tokens, pairs.samples)
+            batch = PromptBatch.repeated([prompt.id for prompt in chunk], tokens[first : first + size], pairs.samples)
             write_atomic(cached, json.dumps(_sample(engine, batch, sampling, seed, tokenizer)))
         responses = json.loads(cached.read_text())
         for i, prompt in enumerate(chunk):
@@ -69,7 +69,7 @@ def sample_pairs(
 
 def _sample(engine: RolloutEngine, batch: PromptBatch, sampling: Sampling, seed: int, tokenizer) -> list[list]:
     """[response, finished] a row."""
-    rollouts = engine.generate(batch, sampling, seed, 0)
+    rollouts = engine.generate(batch, sampling, seed, NOISE_STEP)
     texts = [
         decode_response(tokenizer, rollouts.response_BT[i][rollouts.response_mask_BT[i]].tolist())
         for i in range(len(rollouts))

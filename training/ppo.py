@@ -24,14 +24,14 @@ from sandwiching.configs.schema import (
 )
 from sandwiching.policy.engine import RolloutEngine, Sampling
 from sandwiching.policy.kl import KL_CONTROLLERS, KLController
-from sandwiching.policy.tokenization import encode_prompt, load_tokenizer
+from sandwiching.policy.tokenization import load_tokenizer
 from sandwiching.tasks.registry import make_task
 from sandwiching.training import checkpoints
 from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.base import base_folder
 from sandwiching.training.experience import experience
 from sandwiching.training.metrics import MetricsLog, read_metrics
-from sandwiching.training.prompts import PromptQueue
+from sandwiching.training.prompts import PromptQueue, fitting_prompts
 from sandwiching.training.roles import EngineSpec, Learner, LearnerSpec, Roles, Scorer, ScorerSpec
 from sandwiching.training.snapshots import write_rollouts
 from sandwiching.training.state import RandomState, StateRegistry
@@ -73,6 +73,7 @@ class PPO:
     def step(self, step: int, folder: StageFolder) -> dict[str, float]:
         """One round; returns its metrics."""
         ppo, workers, clock = self.ppo, self.workers, Clock()
+        assert workers.engine.version == step, f"the engine has weights {workers.engine.version} in step {step}"
         prompts = self.state.prompts.take(ppo.batch_size // ppo.samples_per_prompt, ppo.samples_per_prompt)
         rollouts = workers.engine.generate(prompts, self.sampling, self.seed, step)
         clock.lap("generate")
@@ -132,8 +133,14 @@ def train_ppo(
         learner=roles.learner(LearnerSpec(start, _value_start(ppo, members), model, ppo, seed)),
     )
     tokenizer = load_tokenizer(start, model.pad_token)
-    prompts = make_task(task, data, seed).prompts("train")
-    queue = PromptQueue([p.id for p in prompts], [encode_prompt(tokenizer, p.text) for p in prompts], seed)
+    prompts, tokens = fitting_prompts(
+        make_task(task, data, seed, folder.path / "rejected.jsonl").prompts("train"),
+        tokenizer,
+        room=ppo.sampling.max_new_tokens,
+        max_length=model.max_length,
+        too_long=data.too_long,
+    )
+    queue = PromptQueue([prompt.id for prompt in prompts], tokens, seed)
     kl = KL_CONTROLLERS[ppo.kl.controller](ppo.kl.coefficient, ppo.kl.target, ppo.kl.horizon)
     loop = PPO(workers, TrainState(queue, kl), ppo, reward_model, seed)
     metrics = _train(loop, resources, folder)
@@ -149,32 +156,39 @@ def _value_start(ppo: PPOConfig, members: tuple[Path, ...]) -> Path | None:
 def _train(loop: PPO, resources: ResourcesConfig, folder: StageFolder) -> dict[str, float]:
     """All steps that are left, with checkpoints between them."""
     log = MetricsLog(folder.metrics)
-    done, record = resume(loop, folder)
+    done, record = resume(loop, folder, resources)
     log.cut(done)
     for step in range(done, loop.ppo.steps):
         record = loop.step(step, folder)
         log.write({"step": step + 1, **record})
         folder.report(step + 1, loop.ppo.steps)
         if (step + 1) % resources.checkpoint_every == 0 or step + 1 == loop.ppo.steps:
-            save(loop, folder, step + 1, record, resources.keep)
+            save(loop, folder, step + 1, record, resources)
     return {name: value for name, value in record.items() if not name.startswith("time/")}
 
 
-def save(loop: PPO, folder: StageFolder, step: int, record: Mapping[str, float], keep: int) -> None:
+def save(loop: PPO, folder: StageFolder, step: int, record: Mapping[str, float], resources: ResourcesConfig) -> None:
     """One joint checkpoint of loop and learner: whole, or absent."""
     temporary = checkpoints.begin(folder, step)
     loop.workers.learner.save(temporary)
     loop.state.registry.save(temporary / "loop.pt")
+    checkpoints.write_layout(temporary, *layout(resources))
     MetricsLog(temporary / "record.jsonl").write({"step": step, **record})
     checkpoints.seal(temporary, folder.checkpoints / f"step_{step}", folder)
-    checkpoints.prune(folder.checkpoints, keep)
+    checkpoints.prune(folder.checkpoints, resources.keep)
 
 
-def resume(loop: PPO, folder: StageFolder) -> tuple[int, dict[str, float]]:
+def layout(resources: ResourcesConfig) -> tuple[int, int, bool]:
+    """What DeepSpeed's files depend on besides the content."""
+    return resources.learner_ranks, resources.zero_stage, resources.offload
+
+
+def resume(loop: PPO, folder: StageFolder, resources: ResourcesConfig) -> tuple[int, dict[str, float]]:
     """Back to the newest good checkpoint: its step (0: none) and metrics. The engine gets the learner's weights."""
     checkpoint = checkpoints.latest(folder.checkpoints)
     if checkpoint is None:
         return 0, {}
+    checkpoints.check_layout(checkpoint, *layout(resources))
     loop.workers.learner.load(checkpoint)
     loop.state.registry.load(checkpoint / "loop.pt")
     step = checkpoints.step_of(checkpoint)

@@ -1,4 +1,4 @@
-"""Which prompts a PPO step uses: a pure function of the seed and of how many were consumed."""
+"""Prompts that fit, and which of them a PPO step uses: a pure function of the seed and of how many were consumed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,31 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from sandwiching.policy.records import PromptBatch
+from sandwiching.policy.tokenization import encode_prompt
+from sandwiching.tasks.records import Prompt
+from sandwiching.training.batching import within_length
+
+
+def fitting_prompts(
+    prompts: Sequence[Prompt],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    room: int,
+    max_length: int,
+    too_long: str,
+) -> tuple[list[Prompt], list[list[int]]]:
+    """Prompts that leave `room` tokens for a response, and their token ids; the others are listed.
+
+    Raises ValueError when there are others and `too_long` is error.
+    """
+    tokens = [encode_prompt(tokenizer, prompt.text) for prompt in prompts]
+    lengths = [len(row) + room for row in tokens]
+    what = f"prompts with {room} tokens for a response"
+    kept = within_length(lengths, [prompt.id for prompt in prompts], max_length, too_long, what)
+    return [prompts[i] for i in kept], [tokens[i] for i in kept]
 
 
 class PromptQueue:

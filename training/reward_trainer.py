@@ -132,7 +132,7 @@ def train_member(member: Member) -> tuple[dict[str, float], dict[str, Tensor]]:
     )
     trainer.noise = member.terms.noise
     trainer.agreed = torch.zeros((), dtype=torch.float64)
-    trainer.setup(STAGE, member.folder, member.resources.keep, member.config.optimizer, member.observer)
+    trainer.setup(STAGE, member.folder, member.resources, member.config.optimizer, member.observer)
     metrics = trainer.run()
     weights = trainer.trained_weights()
     trainer.release()

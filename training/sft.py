@@ -10,7 +10,6 @@ packed rows would attend to each other with the attention that CPUs have.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -29,7 +28,7 @@ from sandwiching.tasks.registry import make_task
 from sandwiching.training import distributed
 from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.base import base_folder
-from sandwiching.training.batching import IGNORED, micro_batches, padded_order, right_pad, within_length
+from sandwiching.training.batching import IGNORED, chosen, micro_batches, padded_order, right_pad, within_length
 from sandwiching.training.hf import SealedTrainer, trainer_arguments
 from sandwiching.training.recorder import Observer
 from sandwiching.training.weights import export_trained, persistence_threshold, trainable
@@ -50,14 +49,6 @@ def demonstration_rows(
     names = [demonstration.prompt.id for demonstration in demonstrations]
     kept = within_length([len(ids) for ids, _ in rows], names, model.max_length, too_long, "demonstrations")
     return [rows[i] for i in kept]
-
-
-def chosen(demonstrations: Sequence[Demonstration], limit: int | None, seed: int) -> list[Demonstration]:
-    """All demonstrations, or `limit` of them chosen by seed, in their own order."""
-    if limit is None or limit >= len(demonstrations):
-        return list(demonstrations)
-    picked = random.Random(seed).sample(range(len(demonstrations)), limit)
-    return [demonstrations[i] for i in sorted(picked)]
 
 
 def ordered_dataset(rows: Sequence[tuple[list[int], list[int]]], batch_size: int, epochs: int, seed: int) -> Dataset:
@@ -99,7 +90,7 @@ def train_sft(
     if not rows:
         raise ValueError("sft: the task has no demonstrations; set `sft: null` to start from the base model")
     trainer = _trainer(base, tokenizer, rows, model, sft, seed, resources, folder)
-    trainer.setup("sft", folder, resources.keep, sft.optimizer, observer)
+    trainer.setup("sft", folder, resources, sft.optimizer, observer)
     metrics = trainer.run()
     weights = trainer.trained_weights()
     trainer.release()

@@ -35,7 +35,12 @@ def test_equations_hold(name: str) -> None:
 
 
 def test_ppo_line_has_the_numbers_of_the_config() -> None:
-    lines = batch_algebra(load("capitals", ["ppo.batch_size=96", "ppo.samples_per_prompt=3", "ppo.minibatches=2"]))
+    lines = batch_algebra(
+        load(
+            "capitals",
+            ["ppo.batch_size=96", "ppo.samples_per_prompt=3", "ppo.minibatches=2", "resources.micro_batch=8"],
+        )
+    )
     assert "ppo: 96 responses a step = 32 prompts x 3 samples" in lines
     assert "ppo: a minibatch of 48 = 1 ranks x 8 micro_batch x 6 accumulation" in lines
 

@@ -106,7 +106,7 @@ def test_an_arm_differs_only_where_it_says_so() -> None:
     assert ceiling.reward_model == config.reward_model
     weak.ppo.kl.coefficient, weak.reward_model.combine = ceiling.ppo.kl.coefficient, "mean"
     assert weak == ceiling == config
-    assert arm_config(load("capitals", ["arms.weak.ppo=null"]), "weak").ppo is None
+    assert arm_config(load("tiny", ["arms.weak.sft=null"]), "weak").sft is None
 
 
 def test_changing_an_arms_copy_leaves_the_run_alone() -> None:
@@ -128,7 +128,8 @@ WRONG = [
     (["arms.weak.teir=weak"], ["did you mean arms.weak.tier?"]),
     (["arms.weak.overrides={}"], ["arms.weak.overrides"]),
     (["arms.weak.resources.gpus=1"], ["arms.weak.resources", "belongs to the whole run"]),
-    (["arms.weak.model.path=x"], ["arms.weak.model.path", "shared by all arms"]),
+    (["arms.weak.task.kinds=[capital]"], ["arms.weak.task.kinds", "shared by all arms"]),
+    (["arms.weak.model.lora.rank=2"], ["arms.weak.model", "belongs to the whole run"]),
     (["arms.weak.ppo.steps=abc"], ["arms.weak", "ppo.steps", "'abc'", "a whole number"]),
     (["arms.weak=3"], ["arms.weak", "block"]),
     (["arms.new=null"], ["arms.new", "tier"]),

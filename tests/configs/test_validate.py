@@ -55,7 +55,7 @@ APART = [
     (["ppo.batch_size=33", "ppo.samples_per_prompt=2"], ["ppo.batch_size=33", "ppo.samples_per_prompt=2", "32 or 34"]),
     (["ppo.batch_size=10", "ppo.minibatches=4"], ["ppo.batch_size=10", "ppo.minibatches=4", "8 or 12"]),
     (["ppo.batch_size=8", "sft=null", "resources.learner_ranks=3"], ["resources.learner_ranks=3", "6 or 9"]),
-    (["sft.batch_size=20"], ["sft.batch_size=20", "resources.micro_batch=8", "16 or 24"]),
+    (["sft.batch_size=20"], ["sft.batch_size=20", "resources.micro_batch=16", "16 or 32"]),
     (["ppo.advantage=group"], ["ppo.advantage=group", "ppo.samples_per_prompt=1", "samples_per_prompt=2"]),
     (["ppo.advantage=leave_one_out"], ["ppo.samples_per_prompt=2"]),
     (["ppo.sampling.max_new_tokens=96"], ["ppo.sampling.max_new_tokens=96", "model.max_length=96", "192"]),
@@ -66,7 +66,8 @@ APART = [
     (["data.judgements=x.jsonl"], ["data.judgements=x.jsonl", "task.name=judgements"]),
     (["judgements.raters_per_pair=99"], ["judgements.raters_per_pair=99", "task.raters=40"]),
     (["check.raters_per_response=99"], ["check.raters_per_response=99", "task.check_raters=20"]),
-    (["ppo.value_warmup_steps=12"], ["ppo.value_warmup_steps=12", "ppo.steps=12", "at most 11"]),
+    (["ppo.value_warmup_steps=10", "ppo.value=model"], ["ppo.value_warmup_steps=10", "ppo.steps=10", "at most 9"]),
+    (["ppo.value_warmup_steps=2"], ["ppo.value_warmup_steps=2", "ppo.value=head", "ppo.value=model"]),
     (
         ["ppo.value_warmup_steps=2", "ppo.advantage=group", "ppo.samples_per_prompt=2"],
         ["ppo.value_warmup_steps=2", "no value model"],

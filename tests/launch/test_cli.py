@@ -36,7 +36,7 @@ WRONG = {
     "missing config file of a run": (["run", "missing.yaml"], ["missing.yaml", "no such file"]),
     "missing data file": (["plan", "arguments", "data.judgements=no.jsonl"], ["data.judgements", "no.jsonl"]),
     "GPUs that are not there": (
-        ["run", "tiny", "--no-ray", "resources.gpus=3"],
+        ["run", "tiny", "--no-ray", "resources.gpus=3", "resources.rollout_engines=3"],
         ["needs 3 GPUs", "there are 0", "resources.gpus"],
     ),
     "batches that do not divide": (
@@ -70,7 +70,7 @@ def test_wrong_input_is_one_message_and_exit_code_2(case: str, tmp_path: Path) -
 
 
 def test_a_failed_run_keeps_its_message(tmp_path: Path) -> None:
-    sandwich("run", "tiny", "--no-ray", "resources.gpus=3", folder=tmp_path)
+    sandwich("run", "tiny", "--no-ray", "resources.gpus=3", "resources.rollout_engines=3", folder=tmp_path)
     log = (tmp_path / "runs/tiny/attempts/1.log").read_text()
     assert "Traceback" in log
     done = sandwich("status", "tiny", "--json", folder=tmp_path)

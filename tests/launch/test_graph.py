@@ -85,7 +85,7 @@ def test_parents_come_first() -> None:
         ("resources.zero_stage=3", set()),
         ("resources.learner_ranks=2", set()),
         ("resources.micro_batch=2", set()),
-        ("resources.gpus=2", set()),
+        ("resources.gpus=1", set()),
         ("tracking.to=[]", set()),
         ("name=other", set()),
     ],

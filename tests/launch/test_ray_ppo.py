@@ -26,7 +26,7 @@ from sandwiching.policy.base_models import resolve
 from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.metrics import read_metrics
 
-set_library_environment()
+set_library_environment(gpus=0)
 
 
 @pytest.fixture(scope="module")
