@@ -26,7 +26,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     help="RLHF from weak raters, checked by experts: SFT, reward model and PPO as one resumable pipeline.",
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong input or config, 3 stopped by a gate, 75 stopped by a signal, run me again.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong input, 3 stopped by a gate, 75 stopped by a signal: run me again.",
 )
 
 ConfigPath = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped config (capitals, tiny, ...).")]

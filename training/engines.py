@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from sandwiching.configs.schema import LoraConfig, ResourcesConfig
+from sandwiching.configs.schema import ResourcesConfig
 from sandwiching.policy.engine import TransformersEngine
-from sandwiching.policy.lora import LoraSpec
 from sandwiching.policy.tokenization import eos_token_id, load_tokenizer, pad_token_id
 from sandwiching.training.devices import compute_dtype, default_device
 from sandwiching.training.roles import EngineSpec
-
-
-def lora_spec(lora: LoraConfig | None) -> LoraSpec | None:
-    """The adapter's shape as policy/ takes it."""
-    return LoraSpec(lora.rank, lora.alpha, lora.target_modules) if lora else None
+from sandwiching.training.weights import lora_spec
 
 
 def build_engine(spec: EngineSpec, resources: ResourcesConfig) -> TransformersEngine:

@@ -13,14 +13,15 @@ from sandwiching.training.experience import StepRecord
 def write_rollouts(file: Path, rollouts: Rollouts, record: StepRecord) -> None:
     """One JSON row a response: prompt id, sample, token ids of the response, score and KL (nats a sequence)."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with gzip.open(file, "wt") as stream:
-        for i, prompt_id in enumerate(rollouts.prompt_ids):
-            tokens = rollouts.response_BT[i][rollouts.response_mask_BT[i]].tolist()
-            row = {
-                "prompt_id": prompt_id,
-                "sample": rollouts.sample_index[i],
-                "tokens": tokens,
-                "score": float(record.score_B[i]),
-                "kl": float(record.kl_B[i]),
-            }
-            stream.write(json.dumps(row) + "\n")
+    rows = []
+    for i, prompt_id in enumerate(rollouts.prompt_ids):
+        row = {
+            "prompt_id": prompt_id,
+            "sample": rollouts.sample_index[i],
+            "tokens": rollouts.response_BT[i][rollouts.response_mask_BT[i]].tolist(),
+            "score": float(record.score_B[i]),
+            "kl": float(record.kl_B[i]),
+        }
+        rows.append(json.dumps(row) + "\n")
+    # Without a time stamp: the same rollouts give the same bytes.
+    file.write_bytes(gzip.compress("".join(rows).encode(), mtime=0))

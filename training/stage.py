@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import platform
 import subprocess
 import time
@@ -13,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from sandwiching.training.artifacts import MANIFEST, StageFolder, read_manifest, write_manifest
+from sandwiching.training.artifacts import StageFolder, read_manifest, write_manifest
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "deepspeed", "ray", "accelerate")
 
@@ -96,8 +95,3 @@ def publish(call: StageCall, metrics: Mapping[str, float], seconds: float) -> No
         "environment": {**environment(), **call.notes},
     }
     write_manifest(call.folder, fields)
-
-
-def finished_metrics(folder: StageFolder) -> dict[str, float]:
-    """Final metrics of a finished stage, from its manifest."""
-    return json.loads((folder.path / MANIFEST).read_text())["metrics"]

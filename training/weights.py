@@ -11,9 +11,8 @@ from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 from trl.trainer.utils import disable_dropout_in_model
 
 from sandwiching.configs.schema import LoraConfig
-from sandwiching.policy.lora import attach, export
+from sandwiching.policy.lora import LoraSpec, attach, export
 from sandwiching.training.artifacts import StageFolder
-from sandwiching.training.engines import lora_spec
 
 PERSISTENT_ROWS = 10
 """Under ZeRO-3 parameters below 10 hidden sizes (norms, biases) stay whole, as Hugging Face's `auto` has it."""
@@ -22,6 +21,11 @@ PERSISTENT_ROWS = 10
 def persistence_threshold(folder: Path) -> int:
     """Elements below which ZeRO-3 leaves a parameter of the model in `folder` whole."""
     return PERSISTENT_ROWS * AutoConfig.from_pretrained(folder).get_text_config().hidden_size
+
+
+def lora_spec(lora: LoraConfig | None) -> LoraSpec | None:
+    """The adapter's shape as policy/ takes it."""
+    return LoraSpec(lora.rank, lora.alpha, lora.target_modules) if lora else None
 
 
 def trainable(
