@@ -154,7 +154,7 @@ def check(
 
     Raises ValueError when an arm has no policy, or a prompt no candidates.
     """
-    if isinstance(task, JudgementsTask):
+    if isinstance(task, JudgementsTask) or not any(name.startswith("ppo/") for name in parents):
         return check_rewards(model, task, data, check, list(arms), seeds, parents, folder, roles)
     policies = find_policies(model, check, arms, seeds, parents)
     start = policies.models[FLOOR, seeds[0]]
