@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import resource
 import shlex
@@ -40,10 +41,12 @@ def measure(arguments: argparse.Namespace) -> None:
     from sandwiching.policy.kl import KL_CONTROLLERS
     from sandwiching.policy.tokenization import encode_prompt, load_tokenizer
     from sandwiching.training.artifacts import Store
+    from sandwiching.training.devices import use_threads
     from sandwiching.training.ppo import PPO, TrainState, Workers
     from sandwiching.training.prompts import PromptQueue
     from sandwiching.training.roles import EngineSpec, LearnerSpec, ScorerSpec
 
+    use_threads(os.cpu_count() or 1)
     base = resolve(arguments.model)
     tokenizer = load_tokenizer(base)
     with tempfile.TemporaryDirectory() as scratch:
@@ -129,12 +132,14 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=32)
     parser.add_argument("--updates", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--micro-batch", type=int, default=16)
-    parser.add_argument("--zero-stage", type=int, default=1)
+    parser.add_argument("--micro-batch", type=int, default=8)
+    parser.add_argument("--zero-stage", type=int, help="default: 1 in bf16, 0 in fp32, which needs no master copy")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="bf16")
     parser.add_argument("--peer", help="a command that prints update_seconds and peak_rss_gib lines")
     parser.add_argument("--rounds", type=int, default=2)
     arguments = parser.parse_args()
+    if arguments.zero_stage is None:
+        arguments.zero_stage = 1 if arguments.precision == "bf16" else 0
     if arguments.peer is None:
         measure(arguments)
     else:

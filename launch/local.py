@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import TracebackType
 
-import torch
-
 from sandwiching.configs.schema import ResourcesConfig
 from sandwiching.launch.cluster import usable_cpus
 from sandwiching.policy.engine import RolloutEngine, TransformersEngine
+from sandwiching.training.devices import use_threads
 from sandwiching.training.distributed import single_process_env
 from sandwiching.training.engines import build_engine
 from sandwiching.training.learner import DeepSpeedLearner
@@ -45,7 +44,7 @@ class LocalRunner:
         self.resources = resources
 
     def __enter__(self) -> LocalRunner:
-        torch.set_num_threads(usable_cpus(self.resources))
+        use_threads(usable_cpus(self.resources))
         single_process_env()
         return self
 

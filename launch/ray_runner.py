@@ -29,9 +29,10 @@ def train_loop(config: dict[str, Any]) -> None:
     """What every Ray Train worker runs: its rank of each stage, in a process that stays warm."""
     import torch
 
+    from sandwiching.training.devices import use_threads
     from sandwiching.training.distributed import single_process_env
 
-    torch.set_num_threads(config["threads"])
+    use_threads(config["threads"])
     if torch.cuda.is_available():
         torch.cuda.set_device(get_device())
     single_process_env()

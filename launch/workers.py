@@ -19,6 +19,7 @@ from sandwiching.configs.schema import ResourcesConfig
 from sandwiching.policy.engine import Sampling
 from sandwiching.policy.records import Evaluation, PPOBatch, PromptBatch, Rollouts
 from sandwiching.training.artifacts import StageFolder
+from sandwiching.training.devices import use_threads
 from sandwiching.training.distributed import free_port, set_rank_environment
 from sandwiching.training.engines import build_engine
 from sandwiching.training.learner import DeepSpeedLearner
@@ -30,7 +31,7 @@ class RoleActor:
     """Hosts a role: an engine, a scorer or one rank of a learner."""
 
     def __init__(self, resources: ResourcesConfig, threads: int) -> None:
-        torch.set_num_threads(threads)
+        use_threads(threads)
         self.resources = resources
         self.role: Any = None
 

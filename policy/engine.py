@@ -10,9 +10,10 @@ from typing import Protocol
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, GenerationConfig, LogitsProcessorList, PreTrainedModel
+from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel
 
 from sandwiching.policy.generation import GumbelNoise, row_seed
+from sandwiching.policy.loading import load_causal_lm
 from sandwiching.policy.logprobs import plain, response_logprobs
 from sandwiching.policy.lora import LoraSpec, attach, load_adapter_weights
 from sandwiching.policy.padding import padded_left, padded_right
@@ -88,7 +89,7 @@ class TransformersEngine:
 
     def load(self, folder: Path, version: int) -> None:
         """See RolloutEngine. With `lora`, the model gets a fresh adapter that does nothing until weights come."""
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=self.dtype)
+        model = load_causal_lm(folder, self.dtype)
         # Generation settings that come with a model (top_k, repetition penalty, extra eos ids) would be merged into
         # ours and change the policy that is sampled from.
         model.generation_config = GenerationConfig()

@@ -25,6 +25,9 @@ def deepspeed_config(
         zero["stage3_gather_16bit_weights_on_model_save"] = True
         if persistence_threshold is not None:
             zero["stage3_param_persistence_threshold"] = persistence_threshold
+    # Gradients in an fp32 buffer that stays, filled during backward: exact sums over micro-batches, and no copies of
+    # all gradients at each step. DeepSpeed has it for this case only.
+    fp32_gradients = precision == "bf16" and zero_stage == 1 and not offload
     if offload:
         zero["offload_optimizer"] = {"device": "cpu"}
     return {
@@ -34,6 +37,7 @@ def deepspeed_config(
         "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
-        "bf16": {"enabled": precision == "bf16"},
+        "bf16": {"enabled": precision == "bf16", "immediate_grad_update": fp32_gradients},
+        "data_types": {"grad_accum_dtype": "fp32" if fp32_gradients else None},
         "steps_per_print": 10**9,
     }

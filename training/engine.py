@@ -45,7 +45,7 @@ class TrainingEngine:
             persistence_threshold=persistence_threshold,
         )
         adam = torch.optim.AdamW(
-            trained, lr=learning_rate, eps=optimizer.adam_epsilon, weight_decay=optimizer.weight_decay
+            trained, lr=learning_rate, eps=optimizer.adam_epsilon, weight_decay=optimizer.weight_decay, fused=True
         )
         self.optimizer = adam
         self.engine, *_ = deepspeed.initialize(model=module, optimizer=adam, config=config, dist_init_required=False)

@@ -29,7 +29,7 @@ from sandwiching.training.schedule import SCHEDULES
 ALWAYS = {
     "num_train_epochs": 1,
     "train_sampling_strategy": "sequential",
-    "optim": "adamw_torch",
+    "optim": "adamw_torch_fused",
     "save_strategy": "steps",
     "logging_strategy": "steps",
     "logging_steps": 1,

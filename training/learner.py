@@ -16,10 +16,11 @@ import torch
 from peft import PeftModel
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
+from transformers import PreTrainedModel
 
 from sandwiching.configs.schema import ResourcesConfig
 from sandwiching.policy.heads import use_float32_head
+from sandwiching.policy.loading import load_causal_lm, load_score_model
 from sandwiching.policy.lora import adapter_weights
 from sandwiching.policy.modules import PolicyModule, ValueModule
 from sandwiching.policy.records import Evaluation, PPOBatch, Rollouts
@@ -27,6 +28,7 @@ from sandwiching.policy.tokenization import load_tokenizer
 from sandwiching.training import distributed
 from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.averaging import WeightAverage
+from sandwiching.training.devices import release_freed_memory
 from sandwiching.training.engine import TrainingEngine
 from sandwiching.training.roles import LearnerSpec
 from sandwiching.training.schedule import SCHEDULES
@@ -60,7 +62,7 @@ class DeepSpeedLearner:
         ppo = spec.ppo
         rows = ppo.batch_size // ppo.minibatches // distributed.world_size()
         self.micro_batch = rows_per_micro_batch(rows, resources.micro_batch)
-        trunk = AutoModelForCausalLM.from_pretrained(spec.policy, dtype=torch.float32)
+        trunk = load_causal_lm(spec.policy, torch.float32)
         use_float32_head(trunk)
         recompute_activations(trunk, resources)
         self.module = PolicyModule(
@@ -78,6 +80,7 @@ class DeepSpeedLearner:
         if spec.value is not None:
             rate = ppo.value_learning_rate or ppo.optimizer.learning_rate
             self.value = TrainingEngine(self._value_module(spec, resources), learning_rate=rate, **shared)
+        release_freed_memory()
         self.average = WeightAverage(ppo.ema_decay, self.policy.master_weights()) if ppo.ema_decay else None
         self.random = RandomState()
         self.registry = StateRegistry()
@@ -85,7 +88,7 @@ class DeepSpeedLearner:
 
     def _value_module(self, spec: LearnerSpec, resources: ResourcesConfig) -> ValueModule:
         assert spec.value is not None
-        reward = AutoModelForSequenceClassification.from_pretrained(spec.value, dtype=torch.float32)
+        reward = load_score_model(spec.value, torch.float32)
         recompute_activations(reward, resources)
         mean, deviation = reward.config.reward_mean, reward.config.reward_std
         return ValueModule(trainable(reward, spec.model.lora, spec.seed + 1, "SEQ_CLS"), mean, deviation)
@@ -181,7 +184,7 @@ class DeepSpeedLearner:
         """The final policy from its fp32 master weights (or their moving average), and the adapter beside it."""
         master = self.average.weights if self.average else self.policy.master_weights()
         if distributed.rank() == 0:
-            start = AutoModelForCausalLM.from_pretrained(self.spec.policy, dtype=torch.float32)
+            start = load_causal_lm(self.spec.policy, torch.float32)
             model = trainable(start, self.spec.model.lora, self.spec.seed, "CAUSAL_LM")
             trained = {
                 name.removeprefix(POLICY_PREFIX): tensor

@@ -9,11 +9,12 @@ import deepspeed
 import torch
 from peft import PeftModel
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl.trainer.reward_trainer import suppress_seqcls_warning
 
 from sandwiching.configs.schema import LoraConfig, ResourcesConfig, RewardModelConfig
 from sandwiching.policy.heads import Float32Head
+from sandwiching.policy.loading import load_score_model
 from sandwiching.reward_model.columns import judgement_weights, margins
 from sandwiching.reward_model.ensemble import BOOTSTRAP
 from sandwiching.reward_model.heads import init_score_head, score_head
@@ -75,9 +76,7 @@ def loss_terms(data: RewardData, config: RewardModelConfig, seed: int) -> LossTe
 def load_with_head(member: Member) -> PreTrainedModel | PeftModel:
     """The parent's trunk in fp32 with a fresh score head that computes in fp32, and with LoRA a fresh adapter."""
     with suppress_seqcls_warning():
-        model = AutoModelForSequenceClassification.from_pretrained(
-            member.base, num_labels=1, pad_token_id=member.pad, dtype=torch.float32
-        )
+        model = load_score_model(member.base, torch.float32, num_labels=1, pad_token_id=member.pad)
     head = score_head(model)
     with deepspeed.zero.GatheredParameters(list(head.parameters()), modifier_rank=0):
         init_score_head(model, member.seed)

@@ -14,9 +14,8 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from transformers import AutoModelForSequenceClassification
-
 from sandwiching.configs.schema import DataConfig, LoraConfig, ModelConfig, ResourcesConfig, RewardModelConfig
+from sandwiching.policy.loading import load_score_model
 from sandwiching.policy.tokenization import load_tokenizer
 from sandwiching.reward_model.evaluate import evaluate
 from sandwiching.reward_model.heads import last_token_scores
@@ -94,12 +93,11 @@ def finish(member: Member) -> dict[str, float]:
     if distributed.rank() == 0:
         shutil.rmtree(cache, ignore_errors=True)
     distributed.barrier()
-    model = AutoModelForSequenceClassification.from_pretrained(
-        member.folder.model, dtype=compute_dtype(member.precision)
-    )
+    model = load_score_model(member.folder.model, compute_dtype(member.precision))
+    model.to(default_device())  # pyright: ignore[reportArgumentType]
     scores_N = read_in_chunks(
         last_token_scores,
-        model.to(default_device()).eval(),
+        model.eval(),
         member.data.texts,
         member.pad,
         member.resources.micro_batch,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
+from transformers import PreTrainedModel
 
+from sandwiching.policy.loading import load_causal_lm, load_score_model
 from sandwiching.policy.logprobs import response_logprobs
 from sandwiching.policy.records import Rollouts
 from sandwiching.reward_model.heads import last_token_scores
@@ -22,11 +23,11 @@ class TransformersScorer:
         self.temperature = spec.temperature
         self.device = default_device()
         dtype = compute_dtype(spec.model.precision)
-        members = [AutoModelForSequenceClassification.from_pretrained(folder, dtype=dtype) for folder in spec.members]
+        members = [load_score_model(folder, dtype) for folder in spec.members]
         self.members = [self._placed(member) for member in members]
         self.reference = None
         if spec.reference is not None:
-            self.reference = self._placed(AutoModelForCausalLM.from_pretrained(spec.reference, dtype=dtype))
+            self.reference = self._placed(load_causal_lm(spec.reference, dtype))
 
     def _placed(self, model: PreTrainedModel) -> PreTrainedModel:
         model.to(self.device)  # pyright: ignore[reportArgumentType]

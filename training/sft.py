@@ -17,11 +17,12 @@ import torch
 from datasets import Dataset
 from peft import PeftModel
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from sandwiching.configs.schema import DataConfig, ModelConfig, ResourcesConfig, SftConfig, TaskConfig
+from sandwiching.policy.loading import load_causal_lm
 from sandwiching.policy.tokenization import encode, load_tokenizer
 from sandwiching.tasks.records import Demonstration
 from sandwiching.tasks.registry import make_task
@@ -101,7 +102,12 @@ def train_sft(
 
 
 def _start(base: Path, model: ModelConfig, seed: int) -> PreTrainedModel | PeftModel:
-    return trainable(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), model.lora, seed, "CAUSAL_LM")
+    return trainable(
+        load_causal_lm(base, torch.float32),
+        model.lora,
+        seed,
+        "CAUSAL_LM",
+    )
 
 
 def _trainer(
