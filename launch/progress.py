@@ -1,19 +1,26 @@
-"""One live view of all stages, read from their folders: it works the same for this process and for a cluster."""
+"""One live view of all stages, read from their folders: it works the same for this process and for a cluster.
+
+Where the output is no terminal (a SLURM log), a plain line now and then stands for the bars.
+"""
 
 from __future__ import annotations
 
 import json
 import threading
+import time
 from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from sandwiching.training.artifacts import read_manifest
 from sandwiching.training.metrics import read_metrics
 
 SHOWN = ("ppo/score", "ppo/kl", "reward_model/loss", "reward_model/accuracy", "sft/loss")
 POLL_SECONDS = 0.5
+LINE_SECONDS = 30.0
+"""Between two lines about a stage that moves on, where the output is no terminal."""
 
 
 class ProgressView:
@@ -31,6 +38,7 @@ class ProgressView:
             transient=True,
         )
         self.bars: dict[str, tuple[TaskID, Path]] = {}
+        self.lines: dict[str, tuple[float, str]] = {}
         self.stopping = threading.Event()
         self.poller = threading.Thread(target=self._poll, daemon=True)
 
@@ -54,10 +62,9 @@ class ProgressView:
     def done(self, name: str, skipped: bool) -> None:
         """The stage's artifact is complete."""
         if name in self.bars:
-            bar, _ = self.bars.pop(name)
-            elapsed = self.progress.tasks[self.progress.task_ids.index(bar)].elapsed or 0.0
+            bar, folder = self.bars.pop(name)
             self.progress.remove_task(bar)
-            self.say(f"[green]done[/]     {name}  [dim]{elapsed:.0f} s[/]")
+            self.say(f"[green]done[/]     {name}  [dim]{read_manifest(folder).seconds:.0f} s[/]")
         elif skipped:
             self.say(f"[dim]finished before  {name}[/]")
 
@@ -67,10 +74,10 @@ class ProgressView:
 
     def _poll(self) -> None:
         while not self.stopping.wait(POLL_SECONDS):
-            for bar, folder in list(self.bars.values()):
-                self._refresh(bar, folder)
+            for name, (bar, folder) in list(self.bars.items()):
+                self._refresh(name, bar, folder)
 
-    def _refresh(self, bar: TaskID, folder: Path) -> None:
+    def _refresh(self, name: str, bar: TaskID, folder: Path) -> None:
         file = folder / "progress.json"
         if not file.exists():
             return
@@ -79,3 +86,13 @@ class ProgressView:
         last = records[-1] if records else {}
         metrics = "  ".join(f"{name} {last[name]:.3g}" for name in SHOWN if name in last)
         self.progress.update(bar, completed=state["step"], total=state["total"], metrics=metrics)
+        if not self.console.is_terminal:
+            self._line(name, f"{state['step']}/{state['total']}  {metrics}".rstrip())
+
+    def _line(self, name: str, state: str) -> None:
+        """Say where a stage is, unless nothing has changed or it was said just now."""
+        said, before = self.lines.get(name, (-LINE_SECONDS, ""))
+        now = time.monotonic()
+        if state != before and now - said >= LINE_SECONDS:
+            self.lines[name] = (now, state)
+            self.say(f"at work  {name}  {state}")
