@@ -24,6 +24,9 @@ from sandwiching.training.artifacts import State, Store, stage_key
 PATHS = (("model", "path"), ("model", "revision"), ("data", "judgements"))
 """Where content comes from: its hash is in the key instead."""
 
+OF_THE_ENSEMBLE = ("combine", "uwo_lambda")
+"""What the reward_model block says about all members together: no member depends on it."""
+
 
 @dataclass(eq=False)
 class Node:
@@ -43,6 +46,11 @@ class Node:
         blocks = {name: dataclasses.asdict(block) for name, block in self.blocks.items()}
         for block, name in PATHS:
             blocks.get(block, {}).pop(name, None)
+        if self.stage == "reward_model":
+            for name in OF_THE_ENSEMBLE:
+                blocks["reward_model"].pop(name)
+            # A member knows only whether it has others: then it is bootstrapped.
+            blocks["reward_model"]["members"] = min(blocks["reward_model"]["members"], 2)
         return {"version": STAGES[self.stage].version, **blocks, **self.labels, **self.extras}
 
     @cached_property

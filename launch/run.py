@@ -76,9 +76,12 @@ def link(node: Node, store: Store, run_dir: Path) -> None:
 
 
 def wanted_nodes(graph: Graph, only: str | None) -> list[Node]:
-    """All nodes, or those of stage `only` with their ancestors."""
+    """All nodes, or those of stage `only` with their ancestors. Raises ValueError when the run has no such stage."""
     if only is None:
         return graph.nodes
+    if not graph.of(only):
+        has = ", ".join(dict.fromkeys(node.stage for node in graph.nodes))
+        raise ValueError(f"--only {only}: this run has no such stage; it has {has}")
     wanted: list[Node] = []
 
     def add(node: Node) -> None:

@@ -28,10 +28,11 @@ from sandwiching.oversight.rater_line import rater_answers
 from sandwiching.oversight.reward_check import check_rewards
 from sandwiching.oversight.summary import flat_metrics, jsonable, summarise
 from sandwiching.oversight.table import plain_text, render
+from sandwiching.policy.base_models import identity
 from sandwiching.policy.tokenization import load_tokenizer
 from sandwiching.tasks.capitals_gold import make_gold
-from sandwiching.tasks.knowledge import cells
-from sandwiching.tasks.records import Rater
+from sandwiching.tasks.knowledge import cells, require_filling
+from sandwiching.tasks.records import Prompt, Rater
 from sandwiching.tasks.registry import make_task
 from sandwiching.tasks.splits import keep
 from sandwiching.training.artifacts import StageFolder, write_atomic
@@ -113,18 +114,27 @@ class Exam:
     def curves(self, dev: Sequence[Item]) -> list[Curve]:
         """A curve a PPO run; each starts at the floor it was trained from."""
 
-        def points(arm: str, seed: int) -> list[dict[str, Any]]:
+        def at_start(place: Path, seed: int) -> dict[str, Any]:
+            self.examiner.engine.load(place, 0)
+            return asdict(gold_point(0, self.examiner.examine(dev, self.examiner.check.samples, seed)))
+
+        def along(arm: str, seed: int) -> list[dict[str, Any]]:
             self.examiner.engine.load(self.policies.starts[arm, seed], 0)
-            start = gold_point(0, self.examiner.examine(dev, self.examiner.check.samples, seed))
-            along = gold_along(self.examiner, self.policies.artifacts[arm, seed], dev, seed)
-            return [asdict(point) for point in (start, *along)]
+            points = gold_along(self.examiner, self.policies.artifacts[arm, seed], dev, seed)
+            return [asdict(point) for point in points]
 
         found = []
         for (arm, seed), artifact in self.policies.artifacts.items():
-            name = f"curve-{policy_name(arm, seed)}"
-            gold = self.work.part(name, lambda arm=arm, seed=seed: points(arm, seed))
-            found.append(curve(arm, seed, artifact, [GoldPoint(**point) for point in gold]))
+            place, name = self.policies.starts[arm, seed], policy_name(arm, seed)
+            start = self.work.part(start_name(place, seed), lambda place=place, seed=seed: at_start(place, seed))
+            rest = self.work.part(f"curve-{name}", lambda arm=arm, seed=seed: along(arm, seed))
+            found.append(curve(arm, seed, artifact, [GoldPoint(**point) for point in (start, *rest)]))
         return found
+
+
+def start_name(place: Path, seed: int) -> str:
+    """The part that arms share when their PPO began from one policy."""
+    return f"curve-start-{place.parent.name}-seed{seed}"
 
 
 def without_sample(answers: Answers, sample: int) -> Answers:
@@ -166,7 +176,7 @@ def check(
     items = items_of(held_out, gold, cells(task, held_out))
     dev_prompts = keep(prompts.prompts("dev"), check.curve_prompts, "check")
     dev = items_of(dev_prompts, gold, cells(task, dev_prompts))
-    work = Work(folder, total=len(policies.models) + len(policies.artifacts))
+    work = Work(folder, total=len(policies.models) + 2 * len(policies.artifacts))
     exam = Exam(examiner, policies, items, prompts.weak_raters("check"), work)
     record = {
         "version": VERSION,
@@ -175,11 +185,21 @@ def check(
         "ceiling": check.ceiling if check.ceiling in arms else None,
         "arms": list(arms),
         "seeds": list(seeds),
+        "no_fooling": why_no_fooling(task, held_out, model),
         "items": [{**asdict(item.prompt), "candidates": item.candidates, "cell": item.cell} for item in items],
         "raters": exam.rater_line(),
         "policies": exam.answers(arms, seeds),
     }
     return write_results(folder, record, exam.curves(dev))
+
+
+def why_no_fooling(task: TaskConfig, held_out: Sequence[Prompt], model: ModelConfig) -> str | None:
+    """Why nothing here may be called fooling, or None where the knowledge table has filling enough."""
+    try:
+        require_filling(task, held_out, str(identity(model.path, model.revision)))
+    except ValueError as reason:
+        return str(reason)
+    return None
 
 
 def write_results(folder: StageFolder, record: Mapping[str, Any], curves: Sequence[Curve]) -> dict[str, float]:
@@ -190,7 +210,8 @@ def write_results(folder: StageFolder, record: Mapping[str, Any], curves: Sequen
     note = f"{100 * record['confidence']:g} % intervals; {summary.covers}"
     folder.check_attempt()
     write_atomic(folder.path / "check.json", json.dumps(jsonable(whole)))
-    write_atomic(folder.path / "check.txt", plain_text(render(summary)))
+    caveat = f"{record['no_fooling']}\n" if record["no_fooling"] else ""
+    write_atomic(folder.path / "check.txt", plain_text(render(summary)) + caveat)
     write_atomic(folder.path / "curves.json", json.dumps([asdict(one) for one in curves], indent=1))
     save(sandwich(summary.rows, mean_chance(found), note), folder.path / "check.svg")
     save(curves_figure(curves), folder.path / "curves.svg")

@@ -79,6 +79,9 @@ def test_parents_come_first() -> None:
     [
         ("sft.optimizer.learning_rate=0.5", {"sft", "pairs", "judgements", "reward_model", "ppo", "check"}),
         ("reward_model.epochs=2", {"reward_model", "ppo", "check"}),
+        ("reward_model.combine=wco", {"ppo", "check"}),
+        ("reward_model.members=1", {"reward_model", "ppo", "check"}),
+        ("reward_model.members=3", {"ppo", "check"}),
         ("ppo.optimizer.learning_rate=0.5", {"ppo", "check"}),
         ("check.samples=1", {"check"}),
         ("model.precision=bf16", {"sft", "pairs", "judgements", "reward_model", "ppo", "check"}),
@@ -117,6 +120,13 @@ def test_a_changed_data_file_makes_new_keys_and_a_moved_one_does_not(tmp_path: P
     first, moved, edited = (keys(graph(f"data.judgements={file}", config="arguments")) for file in files)
     assert first == moved
     assert all(first[slug] != edited[slug] for slug in first)
+
+
+def test_only_a_stage_that_the_run_lacks_is_refused(tmp_path: Path) -> None:
+    row = {"prompt": "p", "response_a": "a", "response_b": "b", "preference": "a", "rater": "x", "tier": "weak"}
+    (tmp_path / "one.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(ValueError, match="--only pairs: this run has no such stage; it has "):
+        wanted_nodes(graph(f"data.judgements={tmp_path / 'one.jsonl'}", config="arguments"), "pairs")
 
 
 def test_only_a_stage_brings_its_ancestors() -> None:

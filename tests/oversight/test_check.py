@@ -140,6 +140,13 @@ def test_check_writes_its_files_and_item_records(result):
     assert record["headline"] == record["summary"]["headline"]
 
 
+def test_a_check_that_may_not_speak_of_fooling_says_why(result):
+    """The knowledge table is of another base model than the tiny one."""
+    _, record, _, path = result
+    assert "the knowledge table is of" in record["no_fooling"]
+    assert (path / "check.txt").read_text().endswith(f"{record['no_fooling']}\n")
+
+
 def test_a_policy_equal_to_the_floor_gets_equal_answers(result):
     """The sampling noise is common to all policies, so equal weights show no gain at all."""
     record = result[1]
