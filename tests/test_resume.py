@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -111,12 +113,17 @@ def without_time(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if not key.startswith("time/")} for row in rows]
 
 
-def check_resume(root: Path, *options: str) -> None:
+def disturb(root: Path, *options: str) -> tuple[Path, Path]:
+    """Two runs to the end: undisturbed, and killed once in each stage."""
     undisturbed, disturbed = root / "undisturbed", root / "disturbed"
     finish(undisturbed, *options)
     for stage in KILLED:
         kill_in(disturbed, stage, *options)
     finish(disturbed, *options)
+    return undisturbed, disturbed
+
+
+def check_same(undisturbed: Path, disturbed: Path) -> None:
     for stage in KILLED:
         (folder,) = (path.parent for path in (undisturbed / "store").glob(f"{stage}-*/manifest.json"))
         other = disturbed / "store" / folder.name
@@ -125,10 +132,27 @@ def check_resume(root: Path, *options: str) -> None:
         assert without_time(records(undisturbed, stage)) == without_time(records(disturbed, stage))
 
 
-def test_a_killed_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
-    check_resume(tmp_path, "--no-ray")
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return disturb(tmp_path_factory.mktemp("resume"), "--no-ray")
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(runs: tuple[Path, Path]) -> None:
+    check_same(*runs)
+
+
+def test_every_metric_is_documented(runs: tuple[Path, Path]) -> None:
+    page = Path(__file__).parent.parent / "docs" / "metrics.md"
+    known = re.findall(
+        r"`([^`]+)`", "".join(line.split("|")[1] for line in page.read_text().splitlines() if "|" in line)
+    )
+    manifests = [json.loads(file.read_text()) for file in (runs[0] / "store").glob("*/manifest.json")]
+    written = {key for stage in KILLED for record in records(runs[0], stage) for key in record}
+    written |= {key for manifest in manifests for key in manifest["metrics"]}
+    assert {"ppo/kl", "sft/demonstrations"} <= written
+    assert sorted(key for key in written if not any(fnmatch(key, pattern) for pattern in known)) == []
 
 
 @pytest.mark.slow
 def test_a_killed_run_on_ray_goes_on_to_the_same_bits(tmp_path: Path) -> None:
-    check_resume(tmp_path)
+    check_same(*disturb(tmp_path))
