@@ -110,6 +110,9 @@ RANGES: dict[str, Range] = {
     "ResourcesConfig.start_timeout": ABOVE_0,
 }
 
+TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio", "comet_ml", "aim", "clearml", "dvclive", "swanlab")
+"""Those of Hugging Face accelerate."""
+
 CHOICES: dict[str, tuple[str, ...]] = {
     "ModelConfig.precision": ("fp32", "bf16"),
     "CapitalsTask.kinds": ("capital", "country_of_capital", "currency", "neighbour"),
