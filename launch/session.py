@@ -16,7 +16,7 @@ from sandwiching.launch.environment import set_library_environment
 from sandwiching.launch.failures import Terminated
 from sandwiching.launch.graph import Graph, build_graph
 from sandwiching.launch.plan import make_plan
-from sandwiching.launch.run import Runner, run
+from sandwiching.launch.run import Runner, run, wanted_nodes
 from sandwiching.launch.status import PLAN_FILE
 from sandwiching.launch.tracking import TrackerProcess
 from sandwiching.policy.base_models import BUILT_IN, identity, resolve
@@ -26,8 +26,9 @@ from sandwiching.training.artifacts import Store, write_atomic
 def run_session(config: Config, store: Store, run_dir: Path, *, ray: bool, only: str | None, console: Console) -> None:
     """Fetch the base model if needed, write the plan, run the stages.
 
-    Raises ValueError (DoesNotFit) when this machine lacks what the run asks for, before any model is loaded.
+    Raises ValueError before any model is loaded: for what this machine lacks (DoesNotFit), or input no stage can use.
     """
+    from sandwiching.launch.preflight import refuse_bad_input
     from sandwiching.launch.progress import ProgressView
 
     set_library_environment(config.resources.gpus)
@@ -35,6 +36,7 @@ def run_session(config: Config, store: Store, run_dir: Path, *, ray: bool, only:
     config, store, run_dir = with_absolute_paths(config), Store(store.root.resolve()), run_dir.resolve()
     runner = make_runner(config, store, ray)
     graph = prepared_graph(config, console)
+    refuse_bad_input([node for node in wanted_nodes(graph, only) if node.state(store) != "done"], run_dir)
     write_atomic(run_dir / PLAN_FILE, json.dumps(make_plan(config, graph, store, run_dir).as_json(), indent=1))
     tracker = TrackerProcess(run_dir, config.tracking.project, config.tracking.to)
     with tracker, ProgressView(console) as view:

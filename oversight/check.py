@@ -20,7 +20,7 @@ from sandwiching.oversight.answers import Answers, Examiner
 from sandwiching.oversight.approval import approvals, assigned
 from sandwiching.oversight.curves import Curve, GoldPoint, curve
 from sandwiching.oversight.gold_curves import gold_along, gold_point
-from sandwiching.oversight.items import Item, held_out_split, items_of
+from sandwiching.oversight.items import Item, checked_prompts, items_of
 from sandwiching.oversight.outcomes import FLOOR, outcomes, policy_name
 from sandwiching.oversight.plots import curves_figure, mean_chance, sandwich, save
 from sandwiching.oversight.policies import Policies, find_policies
@@ -34,7 +34,6 @@ from sandwiching.tasks.capitals_gold import make_gold
 from sandwiching.tasks.knowledge import cells, require_filling
 from sandwiching.tasks.records import Prompt, Rater
 from sandwiching.tasks.registry import make_task
-from sandwiching.tasks.splits import keep
 from sandwiching.training.artifacts import StageFolder, write_atomic
 from sandwiching.training.roles import EngineSpec, Roles
 
@@ -172,9 +171,8 @@ def check(
     gold = make_gold(task)
     examiner = Examiner(engine, load_tokenizer(start, model.pad_token), gold, model, check)
     prompts = make_task(task, data, seeds[0])
-    held_out = keep(prompts.prompts(held_out_split(check)), check.max_prompts, "check")
+    held_out, dev_prompts = checked_prompts(prompts, model, data, check, examiner.tokenizer)
     items = items_of(held_out, gold, cells(task, held_out))
-    dev_prompts = keep(prompts.prompts("dev"), check.curve_prompts, "check")
     dev = items_of(dev_prompts, gold, cells(task, dev_prompts))
     work = Work(folder, total=len(policies.models) + 2 * len(policies.artifacts))
     exam = Exam(examiner, policies, items, prompts.weak_raters("check"), work)

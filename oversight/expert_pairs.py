@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 import numpy as np
+from transformers import PreTrainedTokenizerBase
 
+from sandwiching.configs.schema import DataConfig, ModelConfig
 from sandwiching.oversight.spread import Array
+from sandwiching.policy.tokenization import encode
 from sandwiching.tasks.readers import JudgementRow
 from sandwiching.tasks.records import Text
 
@@ -87,6 +90,28 @@ def _decided(votes: _Votes) -> ExpertPair | None:
 def _sign(mean: float) -> float:
     """1, 0 or 1/2: on which side of level a mean vote is."""
     return (mean > 0.5) + (mean == 0.5) / 2
+
+
+def fitting_pairs(
+    pairs: list[ExpertPair], tokenizer: PreTrainedTokenizerBase, model: ModelConfig, data: DataConfig
+) -> tuple[list[ExpertPair], int]:
+    """Pairs whose texts fit model.max_length, as in training, and how many do not.
+
+    Raises ValueError when some do not and data.too_long is error, or none is left.
+    """
+
+    def fits(text: Scored) -> bool:
+        ids = encode(tokenizer, text.prompt, text.response, text.finished, model.separator)
+        return sum(map(len, ids)) <= model.max_length
+
+    kept = [pair for pair in pairs if fits(pair.better) and fits(pair.worse)]
+    too_long = len(pairs) - len(kept)
+    if too_long and (data.too_long == "error" or not kept):
+        raise ValueError(
+            f"check: {too_long} of {len(pairs)} expert pairs have a text longer than model.max_length="
+            f"{model.max_length} tokens: raise it, or set data.too_long: drop"
+        )
+    return kept, too_long
 
 
 def longer_right(pairs: Sequence[ExpertPair]) -> Array:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sandwiching.configs.schema import CheckConfig
-from sandwiching.tasks.records import Gold, Prompt, Split
+from transformers import PreTrainedTokenizerBase
+
+from sandwiching.configs.schema import CheckConfig, DataConfig, ModelConfig
+from sandwiching.tasks.records import Gold, Prompt, Split, Task
+from sandwiching.tasks.splits import keep
+from sandwiching.training.prompts import fitting_prompts
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,22 @@ def held_out_split(check: CheckConfig) -> Split:
     if check.split == "final":
         return "final"
     raise ValueError(f"check.split: must be final or dev, is {check.split!r}; training prompts are no check")
+
+
+def checked_prompts(
+    task: Task, model: ModelConfig, data: DataConfig, check: CheckConfig, tokenizer: PreTrainedTokenizerBase
+) -> tuple[list[Prompt], list[Prompt]]:
+    """Held-out prompts of the check, and dev prompts of its curves: chosen by hash, those that fit, as in training.
+
+    Raises ValueError when some are too long with a response and data.too_long is error, or none is left.
+    """
+
+    def fitting(split: Split, count: int | None) -> list[Prompt]:
+        kept = keep(task.prompts(split), count, "check")
+        room = check.sampling.max_new_tokens
+        return fitting_prompts(kept, tokenizer, room=room, max_length=model.max_length, too_long=data.too_long)[0]
+
+    return fitting(held_out_split(check), check.max_prompts), fitting("dev", check.curve_prompts)
 
 
 def items_of(prompts: Sequence[Prompt], gold: Gold, cells: Mapping[str, str]) -> list[Item]:

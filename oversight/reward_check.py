@@ -15,13 +15,13 @@ import numpy as np
 
 from sandwiching.configs.schema import CheckConfig, DataConfig, JudgementsTask, ModelConfig, TaskConfig
 from sandwiching.oversight.agreement import Agreement, agreement, arm_outcomes
-from sandwiching.oversight.expert_pairs import ExpertPair, Scored, expert_pairs
+from sandwiching.oversight.expert_pairs import expert_pairs, fitting_pairs
 from sandwiching.oversight.items import held_out_split
 from sandwiching.oversight.plots import levels, save
 from sandwiching.oversight.summary import jsonable
 from sandwiching.oversight.table import accuracy_table, plain_text
 from sandwiching.oversight.text_scores import Score, ensemble_score
-from sandwiching.policy.tokenization import encode, load_tokenizer
+from sandwiching.policy.tokenization import load_tokenizer
 from sandwiching.reward_model.ensemble import COMBINE
 from sandwiching.tasks.judgements import JudgementsFile
 from sandwiching.tasks.schemas import JudgementRow
@@ -38,9 +38,7 @@ def _held_out(
             f"ppo: null with task {task.name}: reward models are checked on held-out expert judgements, which only "
             "task judgements has; train with PPO, or set task.name: judgements"
         )
-    held = JudgementsFile(task, data, seed, folder.path / "rejected.jsonl")
-    groups = {prompt.group for prompt in held.prompts(held_out_split(check))}
-    return [row for row in held.rows if row.judgement.group in groups]
+    return JudgementsFile(task, data, seed, folder.path / "rejected.jsonl").judged(held_out_split(check))
 
 
 def check_rewards(
@@ -56,7 +54,8 @@ def check_rewards(
 ) -> dict[str, float]:
     """Write check.json, check.txt and check.svg for parents reward_model/K/ARM/seedN. Returns flat metrics."""
     pairs = expert_pairs(_held_out(task, data, check, seeds[0], folder))
-    pairs, too_long = _fitting(pairs, model, data, _members(arms[0], seeds[0], parents)[0])
+    tokenizer = load_tokenizer(_members(arms[0], seeds[0], parents)[0] / "model", model.pad_token)
+    pairs, too_long = fitting_pairs(pairs, tokenizer, model, data)
     outcomes: dict[str, list[list[float]]] = {arm: [] for arm in arms}
     for done, (arm, seed) in enumerate(product(arms, seeds), start=1):
         outcomes[arm].append(arm_outcomes(pairs, _ensemble(_members(arm, seed, parents), model, roles)))
@@ -87,26 +86,6 @@ def _members(arm: str, seed: int, parents: Mapping[str, Path]) -> list[Path]:
     if not found:
         raise ValueError(f"arms.{arm}: there is no reward model of seed {seed} to check")
     return found
-
-
-def _fitting(
-    pairs: list[ExpertPair], model: ModelConfig, data: DataConfig, member: Path
-) -> tuple[list[ExpertPair], int]:
-    """Pairs whose texts fit model.max_length, as in training, and how many do not."""
-    tokenizer = load_tokenizer(member / "model", model.pad_token)
-
-    def fits(text: Scored) -> bool:
-        ids = encode(tokenizer, text.prompt, text.response, text.finished, model.separator)
-        return sum(map(len, ids)) <= model.max_length
-
-    kept = [pair for pair in pairs if fits(pair.better) and fits(pair.worse)]
-    too_long = len(pairs) - len(kept)
-    if too_long and (data.too_long == "error" or not kept):
-        raise ValueError(
-            f"check: {too_long} of {len(pairs)} expert pairs have a text longer than model.max_length="
-            f"{model.max_length} tokens: raise it, or set data.too_long: drop"
-        )
-    return kept, too_long
 
 
 def _ensemble(members: Sequence[Path], model: ModelConfig, roles: Roles) -> Score:

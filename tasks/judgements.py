@@ -12,7 +12,7 @@ from typing import Literal
 
 from sandwiching.configs.schema import DataConfig, JudgementsTask
 from sandwiching.tasks.readers import read_judgements
-from sandwiching.tasks.records import SPLITS, Demonstration, Judgement, Prompt, Rater, Split, Text
+from sandwiching.tasks.records import SPLITS, Demonstration, Judgement, Prompt, Rater, Split, Text, Tier
 from sandwiching.tasks.schemas import JudgementRow
 from sandwiching.tasks.splits import split_groups
 
@@ -41,6 +41,20 @@ class JudgementsFile:
     def prompts(self, split: Split) -> list[Prompt]:
         """Prompts of a split, in the file's order."""
         return list(self._prompts[split])
+
+    def judged(self, split: Split) -> list[JudgementRow]:
+        """Judgements of both tiers on the prompts of a split."""
+        groups = {prompt.group for prompt in self._prompts[split]}
+        return [row for row in self.rows if row.judgement.group in groups]
+
+    def training_judgements(self, tier: Tier) -> list[JudgementRow]:
+        """Judgements of a tier on the training prompts. Raises ValueError when there are none."""
+        found = [row for row in self.judged("train") if row.judgement.tier == tier]
+        if not found:
+            raise ValueError(
+                f"no {tier} judgements for the training split: check data.judgements, data.splits and arms"
+            )
+        return found
 
     def demonstrations(self) -> list[Demonstration]:
         """Responses to training prompts that the weak majority prefers in more pairs than it rejects them."""

@@ -39,9 +39,10 @@ def collect_judgements(
         raters = _raters(task, data, seed, tier)
         rows = _ask(raters, parents["pairs"], judgements.raters_per_pair, seed)
     else:
-        rows = _read(task, data, seed, tier, folder)
+        assert isinstance(task, JudgementsTask)
+        rows = JudgementsFile(task, data, seed, folder.path / "rejected.jsonl").training_judgements(tier)
     if not rows:
-        raise ValueError(f"no {tier} judgements for the training split: check data.judgements, data.splits and arms")
+        raise ValueError("judgements: there is nothing to judge, since no prompt has two different responses")
     write_judgements(
         folder.path / FILE,
         [row.judgement for row in rows],
@@ -71,11 +72,3 @@ def _ask(raters: Sequence[Rater], pairs: Path, raters_per_pair: int, seed: int) 
         asked = random.Random(f"{seed}/{pair.id}").sample(list(raters), raters_per_pair)
         rows += [JudgementRow(rater.judge(pair), finished_a, finished_b) for rater in asked]
     return rows
-
-
-def _read(task: TaskConfig, data: DataConfig, seed: int, tier: Tier, folder: StageFolder) -> list[JudgementRow]:
-    """Rows of the tier whose group is in the training split."""
-    assert isinstance(task, JudgementsTask)
-    file = JudgementsFile(task, data, seed, folder.path / "rejected.jsonl")
-    groups = {prompt.group for prompt in file.prompts("train")}
-    return [row for row in file.rows if row.judgement.tier == tier and row.judgement.group in groups]

@@ -10,8 +10,14 @@ from transformers import PreTrainedTokenizerBase
 
 from sandwiching.policy.records import PromptBatch
 from sandwiching.policy.tokenization import encode_prompt
+from sandwiching.tasks.judgements import KIND
 from sandwiching.tasks.records import Prompt
 from sandwiching.training.batching import within_length
+
+
+def label(prompt: Prompt) -> str:
+    """How messages name a prompt: in a file of judgements its id is a hash, so its first words stand beside it."""
+    return f"{prompt.id} {prompt.text!r:.40}" if prompt.kind == KIND else prompt.id
 
 
 def fitting_prompts(
@@ -24,12 +30,14 @@ def fitting_prompts(
 ) -> tuple[list[Prompt], list[list[int]]]:
     """Prompts that leave `room` tokens for a response, and their token ids; the others are listed.
 
-    Raises ValueError when there are others and `too_long` is error.
+    Raises ValueError when there are others and `too_long` is error, or none is left.
     """
     tokens = [encode_prompt(tokenizer, prompt.text) for prompt in prompts]
     lengths = [len(row) + room for row in tokens]
     what = f"prompts with {room} tokens for a response"
-    kept = within_length(lengths, [prompt.id for prompt in prompts], max_length, too_long, what)
+    kept = within_length(lengths, [label(prompt) for prompt in prompts], max_length, too_long, what)
+    if not kept:
+        raise ValueError(f"none of {len(prompts)} {what} fits model.max_length={max_length}; raise it")
     return [prompts[i] for i in kept], [tokens[i] for i in kept]
 
 

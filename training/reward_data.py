@@ -47,19 +47,33 @@ def load_reward_data(
     Raises ValueError when texts are too long and too_long is error, or nothing is left.
     """
     rows = read_judgements(artifact / FILE)
+    texts, text_a, text_b, kept = usable_judgements(rows, tokenizer, model, too_long)
+    columns = _columns([rows[i] for i in kept], [text_a[i] for i in kept], [text_b[i] for i in kept])
+    aside_E = torch.isin(columns.prompt_E, _aside(columns.prompt_names, dev_share, seed))
+    return RewardData(tuple(tuple(ids) for ids in texts), columns.select(~aside_E), columns.select(aside_E))
+
+
+def usable_judgements(
+    rows: Sequence[JudgementRow], tokenizer: PreTrainedTokenizerBase, model: ModelConfig, too_long: str
+) -> tuple[list[list[int]], list[int], list[int], list[int]]:
+    """Unique texts by their ids, which of them each judgement compares, and the judgements that can be trained on.
+
+    Raises ValueError when texts are too long and too_long is error, or no judgement is left.
+    """
     texts, text_a, text_b = _unique_texts(rows, tokenizer, model.separator)
     lengths = [max(len(texts[a]), len(texts[b])) for a, b in zip(text_a, text_b, strict=True)]
-    names = [row.judgement.pair or f"row {i + 1}" for i, row in enumerate(rows)]
+    names = [row.judgement.pair or f"{row.judgement.prompt!r:.40}" for row in rows]
     kept = within_length(lengths, names, model.max_length, too_long, "judgements")
     alike = [i for i in kept if text_a[i] == text_b[i]]
     if alike:
         log.warning("%d judgements compare a text with itself; dropped", len(alike))
     kept = [i for i in kept if text_a[i] != text_b[i]]
     if not kept:
-        raise ValueError(f"{artifact / FILE}: no judgement is left to train on")
-    columns = _columns([rows[i] for i in kept], [text_a[i] for i in kept], [text_b[i] for i in kept])
-    aside_E = torch.isin(columns.prompt_E, _aside(columns.prompt_names, dev_share, seed))
-    return RewardData(tuple(tuple(ids) for ids in texts), columns.select(~aside_E), columns.select(aside_E))
+        raise ValueError(
+            f"reward_model: of {len(rows)} judgements no judgement is left to train on: their texts are longer than "
+            f"model.max_length={model.max_length}, or compared with themselves"
+        )
+    return texts, text_a, text_b, kept
 
 
 def _unique_texts(

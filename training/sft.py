@@ -23,13 +23,13 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from sandwiching.configs.schema import DataConfig, ModelConfig, ResourcesConfig, SftConfig, TaskConfig
 from sandwiching.policy.loading import load_causal_lm
-from sandwiching.policy.tokenization import encode, load_tokenizer
-from sandwiching.tasks.records import Demonstration
+from sandwiching.policy.tokenization import load_tokenizer
 from sandwiching.tasks.registry import make_task
 from sandwiching.training import distributed
 from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.base import base_folder
-from sandwiching.training.batching import IGNORED, chosen, micro_batches, padded_order, right_pad, within_length
+from sandwiching.training.batching import IGNORED, chosen, micro_batches, padded_order, right_pad
+from sandwiching.training.demonstrations import demonstration_rows
 from sandwiching.training.hf import SealedTrainer, trainer_arguments
 from sandwiching.training.recorder import Observer
 from sandwiching.training.weights import export_trained, persistence_threshold, trainable
@@ -37,19 +37,6 @@ from sandwiching.training.weights import export_trained, persistence_threshold, 
 
 class DemonstrationTrainer(SealedTrainer, SFTTrainer):
     """SFTTrainer on rows that are already ids, in order."""
-
-
-def demonstration_rows(
-    tokenizer: PreTrainedTokenizerBase, demonstrations: Sequence[Demonstration], model: ModelConfig, too_long: str
-) -> list[tuple[list[int], list[int]]]:
-    """(input_ids, labels) a demonstration; labels are -100 on the prompt."""
-    rows = []
-    for demonstration in demonstrations:
-        prompt, response = encode(tokenizer, demonstration.prompt.text, demonstration.response, True, model.separator)
-        rows.append((prompt + response, [IGNORED] * len(prompt) + response))
-    names = [demonstration.prompt.id for demonstration in demonstrations]
-    kept = within_length([len(ids) for ids, _ in rows], names, model.max_length, too_long, "demonstrations")
-    return [rows[i] for i in kept]
 
 
 def ordered_dataset(rows: Sequence[tuple[list[int], list[int]]], batch_size: int, epochs: int, seed: int) -> Dataset:
