@@ -1,0 +1,55 @@
+"""Triton's interpreter for every test here, the backends as a fixture, and inputs of a vocabulary head."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+
+# Triton's own functions are decorated when it is imported, so the variable must be there before.
+if "triton" in sys.modules and os.environ.get("TRITON_INTERPRET") != "1":
+    raise RuntimeError("triton was imported before TRITON_INTERPRET=1 was set: the kernels' tests cannot interpret it")
+os.environ["TRITON_INTERPRET"] = "1"
+
+import pytest
+import torch
+from torch import Tensor
+
+from sandwiching.kernels.backends import BACKENDS, ENVIRONMENT, has_triton, use_backend
+
+HeadCase = Callable[..., tuple[Tensor, Tensor, Tensor]]
+needs_triton = pytest.mark.skipif(not has_triton(), reason="Triton is not installed")
+
+
+@pytest.fixture(autouse=True)
+def _auto_backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv(ENVIRONMENT, raising=False)
+    yield
+    use_backend("auto")
+
+
+@pytest.fixture(params=["torch", pytest.param("triton", marks=needs_triton)])
+def backend(request: pytest.FixtureRequest) -> str:
+    """Runs the test on the torch backend and on Triton's interpreter."""
+    assert request.param in BACKENDS
+    use_backend(request.param)
+    return request.param
+
+
+@pytest.fixture
+def head_case() -> HeadCase:
+    """hidden [N, D], weight [V, D] and target [N], whose logits have about this deviation and mean."""
+
+    def case(
+        N: int, D: int, V: int, dtype: torch.dtype = torch.float32, std: float = 6.0, mean: float = -8.0, seed: int = 0
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(seed)
+        hidden_ND = torch.randn(N, D, generator=generator)
+        weight_VD = torch.randn(V, D, generator=generator) * std / (D - 1) ** 0.5
+        # The last feature is constant, and shifts all logits.
+        hidden_ND[:, -1], weight_VD[:, -1] = 1.0, mean
+        target_N = torch.randint(V, (N,), generator=generator)
+        target_N[: min(N, 3)] = torch.tensor([-100, 0, V - 1])[: min(N, 3)]
+        return hidden_ND.to(dtype), weight_VD.to(dtype), target_N
+
+    return case
