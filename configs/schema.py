@@ -101,7 +101,8 @@ class TrackingConfig:
     """Where metrics go besides metrics.jsonl."""
 
     to: list[str] = field(default_factory=lambda: ["tensorboard"])
-    """Trackers of Hugging Face accelerate: tensorboard, wandb, mlflow, trackio, comet_ml, aim, clearml, dvclive, swanlab."""
+    """Trackers of Hugging Face accelerate: tensorboard, wandb, mlflow, trackio, comet_ml, aim, clearml, dvclive or
+    swanlab."""
     project: str = "sandwiching"
     """Project name for trackers that have one."""
 

@@ -1,4 +1,4 @@
-"""A module under DeepSpeed, for the PPO learner: accumulate, step, and full weights whatever the ZeRO stage."""
+"""A module under DeepSpeed, for the PPO learner: accumulate, step, and gather whatever the ZeRO stage."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 
 import deepspeed
 import torch
-from deepspeed.utils import safe_get_full_fp32_param
 from torch import Tensor, nn
 
 from sandwiching.configs.schema import OptimizerConfig, ResourcesConfig
@@ -87,15 +86,6 @@ class TrainingEngine:
                 yield
         else:
             yield
-
-    def master_weights(self) -> dict[str, Tensor]:
-        """The fp32 master copy of every trained parameter, by name, on CPU; all ranks must call."""
-        weights = {}
-        for name, parameter in self.module.named_parameters():
-            if parameter.requires_grad:
-                whole = safe_get_full_fp32_param(parameter)
-                weights[name] = (parameter.detach() if whole is None else whole).float().cpu().clone()
-        return weights
 
     def save(self, directory: Path) -> None:
         """Trained weights and optimiser of every rank."""

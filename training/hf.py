@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from accelerate.state import AcceleratorState, GradientState
 from deepspeed import DeepSpeedEngine
-from deepspeed.utils import safe_get_full_fp32_param
 from torch import Tensor, nn
 from transformers import PrinterCallback, Trainer
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
@@ -25,6 +24,7 @@ from sandwiching.training.checkpoints import begin, check_layout, latest, prune,
 from sandwiching.training.deepspeed_config import deepspeed_config
 from sandwiching.training.recorder import Observer, StepRecorder, no_observer
 from sandwiching.training.schedule import SCHEDULES
+from sandwiching.training.weights import master_weights
 
 ALWAYS = {
     "num_train_epochs": 1,
@@ -162,15 +162,9 @@ class SealedTrainer(Trainer):
         return self.recorder.last
 
     def trained_weights(self) -> dict[str, Tensor]:
-        """fp32 master copy of every trained parameter by name, on the CPU of rank 0 only; all ranks must call."""
+        """See master_weights."""
         assert self.model is not None
-        weights = {}
-        for name, parameter in self.model.named_parameters():
-            if parameter.requires_grad:
-                whole = safe_get_full_fp32_param(parameter)
-                if distributed.rank() == 0:
-                    weights[name] = (parameter.detach() if whole is None else whole).float().cpu().clone()
-        return weights
+        return master_weights(self.model)
 
     def release(self) -> None:
         """Give the engine's memory and hooks back, and make `from_pretrained` in this process normal again."""

@@ -34,7 +34,7 @@ from sandwiching.training.roles import LearnerSpec
 from sandwiching.training.schedule import SCHEDULES
 from sandwiching.training.state import RandomState, StateRegistry
 from sandwiching.training.updates import Sums, policy_losses, value_losses
-from sandwiching.training.weights import export_trained, persistence_threshold, trainable
+from sandwiching.training.weights import export_trained, master_weights, persistence_threshold, trainable
 
 
 def recompute_activations(model: PreTrainedModel, resources: ResourcesConfig) -> None:
@@ -81,7 +81,7 @@ class DeepSpeedLearner:
             rate = ppo.value_learning_rate or ppo.optimizer.learning_rate
             self.value = TrainingEngine(self._value_module(spec, resources), learning_rate=rate, **shared)
         release_freed_memory()
-        self.average = WeightAverage(ppo.ema_decay, self.policy.master_weights()) if ppo.ema_decay else None
+        self.average = WeightAverage(ppo.ema_decay, master_weights(self.module)) if ppo.ema_decay else None
         self.random = RandomState()
         self.registry = StateRegistry()
         self.registry.register(self)
@@ -128,7 +128,7 @@ class DeepSpeedLearner:
                     totals[name] = totals.get(name, 0.0) + value
         count = ppo.epochs * ppo.minibatches
         if self.average:
-            self.average.update(self.policy.master_weights())
+            self.average.update(master_weights(self.module))
         return {name: total / count for name, total in totals.items()}
 
     def _optimise(self, batch: PPOBatch, rows: Tensor, step: int, scale: float) -> dict[str, float]:
@@ -149,8 +149,10 @@ class DeepSpeedLearner:
         return dict(zip(names, values.tolist(), strict=True)) | known
 
     def weights(self) -> Mapping[str, Tensor]:
-        """What an engine needs to sample: adapter or all weights, on CPU; all ranks must call."""
+        """What an engine needs to sample: adapter or all weights, on the CPU of rank 0; all ranks must call."""
         with self.policy.gathered():
+            if distributed.rank() != 0:
+                return {}
             model = self.module.model
             named = adapter_weights(model) if isinstance(model, PeftModel) else model.state_dict()
             return {name: tensor.detach().cpu().clone() for name, tensor in named.items()}
@@ -182,7 +184,7 @@ class DeepSpeedLearner:
 
     def export(self, folder: StageFolder) -> None:
         """The final policy from its fp32 master weights (or their moving average), and the adapter beside it."""
-        master = self.average.weights if self.average else self.policy.master_weights()
+        master = self.average.weights if self.average else master_weights(self.module)
         if distributed.rank() == 0:
             start = load_causal_lm(self.spec.policy, torch.float32)
             model = trainable(start, self.spec.model.lora, self.spec.seed, "CAUSAL_LM")

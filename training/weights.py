@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from deepspeed.utils import safe_get_full_fp32_param
 from peft import PeftModel
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 from trl.trainer.utils import disable_dropout_in_model
 
 from sandwiching.configs.schema import LoraConfig
 from sandwiching.policy.lora import LoraSpec, attach, export
+from sandwiching.training import distributed
 from sandwiching.training.artifacts import StageFolder
 
 PERSISTENT_ROWS = 10
@@ -35,6 +37,18 @@ def trainable(
     disable_dropout_in_model(model)
     spec = lora_spec(lora)
     return model if spec is None else attach(model, spec, seed, task_type)
+
+
+def master_weights(module: nn.Module) -> dict[str, Tensor]:
+    """The fp32 master copy of every trained parameter by name, on the CPU of rank 0; other ranks, which must call too,
+    get nothing: a node would hold the model once a rank otherwise."""
+    weights = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            whole = safe_get_full_fp32_param(parameter)
+            if distributed.rank() == 0:
+                weights[name] = (parameter.detach() if whole is None else whole).float().cpu().clone()
+    return weights
 
 
 def export_trained(

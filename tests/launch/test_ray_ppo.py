@@ -92,8 +92,7 @@ def one_rank(cluster: None, reward_artifact: Path, tmp_path_factory: pytest.Temp
     return train(tmp_path_factory.mktemp("one") / "ppo", reward_artifact, learner_ranks=1, zero_stage=1)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
+@pytest.mark.parametrize("zero_stage", [3, *(pytest.param(stage, marks=pytest.mark.slow) for stage in (0, 1, 2))])
 def test_two_ranks_and_two_engines_equal_one(zero_stage: int, one_rank, reward_artifact: Path, tmp_path: Path) -> None:
     weights, metrics = one_rank
     other, others = train(tmp_path / "ppo", reward_artifact, learner_ranks=2, rollout_engines=2, zero_stage=zero_stage)
