@@ -30,7 +30,7 @@ class BuildKernels(Command):
     """Compile the CUDA sources against torch's stable ABI; works with a torch built without CUDA."""
 
     description = "compile kernels/csrc with nvcc"
-    user_options: ClassVar[list[tuple[str, str, str]]] = []
+    user_options: ClassVar[list] = []
 
     def initialize_options(self) -> None:
         """No options."""
@@ -44,8 +44,9 @@ class BuildKernels(Command):
         if nvcc is None or torch is None or torch.origin is None:
             raise SystemExit("build_kernels needs nvcc on PATH and an installed torch")
         LIBRARY.parent.mkdir(exist_ok=True)
-        include = Path(torch.origin).parent / "include"
-        subprocess.run([nvcc, *FLAGS, f"-I{include}", str(SOURCE), "-o", str(LIBRARY)], check=True)
+        root = Path(torch.origin).parent
+        paths = [f"-I{root / 'include'}", f"-L{root / 'lib'}", "-ltorch_cpu"]
+        subprocess.run([nvcc, *FLAGS, str(SOURCE), *paths, "-o", str(LIBRARY)], check=True)
 
 
 class TryBuildKernels(BuildKernels):

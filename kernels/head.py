@@ -7,7 +7,7 @@ loses nothing, and oneDNN multiplies bf16 as bf16 with fp32 sums.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor
@@ -57,7 +57,7 @@ class Head:
             else:
                 dweight_VD.addmm_(dlogits_RV.t(), hidden_RD)
 
-    def _products(self) -> contextmanager | nullcontext:
+    def _products(self) -> AbstractContextManager[None]:
         return _bf16_products() if self.bf16_products else nullcontext()
 
 

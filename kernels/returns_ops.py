@@ -15,25 +15,23 @@ def token_returns_op(
     score_B: Tensor, kl_BT: Tensor, values_BT: Tensor, mask_BT: Tensor, kl_coefficient: float, gamma: float, lam: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Rewards, advantages, returns [B, T] and statistics [3]."""
-    arguments = (score_B, kl_BT, values_BT, mask_BT)
     backend = returns_backend(values_BT.device)
     if backend == "torch":
-        return returns.token_returns(*arguments, kl_coefficient, gamma, lam)
-    arguments = tuple(x.contiguous() for x in arguments)
+        return returns.token_returns(score_B, kl_BT, values_BT, mask_BT, kl_coefficient, gamma, lam)
+    inputs = score_B.contiguous(), kl_BT.contiguous(), values_BT.contiguous(), mask_BT.contiguous()
+    tokens = torch.empty_like(inputs[2]), torch.empty_like(inputs[2]), torch.empty_like(inputs[2])
+    statistics_B3 = values_BT.new_empty(len(values_BT), 3)
     if backend == "cuda":
-        tokens = [torch.empty_like(arguments[2]) for _ in range(3)]
-        statistics_B3 = values_BT.new_empty(len(values_BT), 3)
-        _cuda_library().token_returns(*arguments, kl_coefficient, gamma, lam, *tokens, statistics_B3)
+        launch = _cuda_library().token_returns
     else:
-        from sandwiching.kernels.triton_ops import returns as triton_returns  # Triton need not be installed
-
-        *tokens, statistics_B3 = triton_returns.token_returns(*arguments, kl_coefficient, gamma, lam)
+        from sandwiching.kernels.triton_ops.returns import token_returns as launch  # Triton need not be installed
+    launch(*inputs, kl_coefficient, gamma, lam, *tokens, statistics_B3)
     return *tokens, returns.merge_rows(statistics_B3)
 
 
 @token_returns_op.register_fake
 def _(score_B, kl_BT, values_BT, mask_BT, kl_coefficient, gamma, lam):
-    return *(torch.empty_like(values_BT) for _ in range(3)), values_BT.new_empty(3, dtype=torch.float64)
+    return *(values_BT.new_empty(values_BT.shape) for _ in range(3)), values_BT.new_empty(3, dtype=torch.float64)
 
 
 @torch.library.custom_op("sandwiching::whiten", mutates_args=())

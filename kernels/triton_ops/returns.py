@@ -1,5 +1,6 @@
 """token_returns and whiten in Triton: one launch each."""
 
+# pyright: reportMissingImports=false, reportIndexIssue=false
 from __future__ import annotations
 
 import torch
@@ -93,12 +94,20 @@ def whiten_kernel(x, mask, statistics, out, size, SHIFT_MEAN: tl.constexpr, BLOC
 
 
 def token_returns(
-    score_B: Tensor, kl_BT: Tensor, values_BT: Tensor, mask_BT: Tensor, kl_coefficient: float, gamma: float, lam: float
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """As ops.token_returns on contiguous fp32 tensors, with statistics [B, 3] fp32 of each row."""
+    score_B: Tensor,
+    kl_BT: Tensor,
+    values_BT: Tensor,
+    mask_BT: Tensor,
+    kl_coefficient: float,
+    gamma: float,
+    lam: float,
+    rewards_BT: Tensor,
+    advantages_BT: Tensor,
+    returns_BT: Tensor,
+    statistics_B3: Tensor,
+) -> None:
+    """As ops.token_returns, into the last four, with statistics of each row; contiguous fp32 tensors and bool mask."""
     B, T = values_BT.shape
-    rewards_BT, advantages_BT, returns_BT = (torch.empty_like(values_BT) for _ in range(3))
-    statistics_B3 = values_BT.new_empty(B, 3)
     if B > 0:
         token_returns_kernel[(B,)](
             score_B,
@@ -116,7 +125,6 @@ def token_returns(
             BLOCK_T=BLOCK,
             num_warps=4,
         )
-    return rewards_BT, advantages_BT, returns_BT, statistics_B3
 
 
 def whiten(advantages_BT: Tensor, mask_BT: Tensor, statistics_3: Tensor, shift_mean: bool) -> Tensor:

@@ -4,6 +4,7 @@ One program a row, so no sum depends on how many rows there are; rows are on gri
 Offsets are int64: a chunk may hold more than 2^31 logits.
 """
 
+# pyright: reportMissingImports=false, reportIndexIssue=false
 from __future__ import annotations
 
 import torch
