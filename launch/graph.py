@@ -65,7 +65,7 @@ class Node:
         """Name within the run: ppo-weak-seed0."""
         parts = [self.stage, *(self.arms if with_arms else [])]
         for name, value in self.labels.items():
-            if name not in ("arms", "seeds"):
+            if self.stage != "check":
                 parts.append(value if name == "tier" else f"{name}{value}")
         return "-".join(parts)
 
@@ -166,7 +166,11 @@ def build_graph(config: Config, cheap: bool = False) -> Graph:
             nodes = _arm_nodes(graph, settings, arm, seed, base, data)
             for name, node in nodes.items():
                 checked[f"{name}/{arm}/seed{seed}"] = node
-    check = _node("check", config, checked, base, data, arms=list(config.arms), seeds=list(config.seeds))
+    labels: dict[str, Any] = {"arms": list(config.arms), "seeds": list(config.seeds)}
+    if config.task.name == "judgements":
+        blocks = {arm: settings.reward_model for arm, settings in arms.items()}
+        labels["ensembles"] = {arm: [getattr(block, name) for name in OF_THE_ENSEMBLE] for arm, block in blocks.items()}
+    check = _node("check", config, checked, base, data, **labels)
     check.extras["knowledge"] = table_fingerprint()
     graph.add(check, None)
     graph.name_nodes()

@@ -22,10 +22,10 @@ from sandwiching.oversight.curves import Curve, GoldPoint, curve
 from sandwiching.oversight.gold_curves import gold_along, gold_point
 from sandwiching.oversight.items import Item, checked_prompts, items_of
 from sandwiching.oversight.outcomes import FLOOR, outcomes, policy_name
-from sandwiching.oversight.plots import curves_figure, mean_chance, sandwich, save
+from sandwiching.oversight.plots import mean_chance, sandwich, save, save_curves
 from sandwiching.oversight.policies import Policies, find_policies
 from sandwiching.oversight.rater_line import rater_answers
-from sandwiching.oversight.reward_check import check_rewards
+from sandwiching.oversight.reward_check import Ensemble, check_rewards
 from sandwiching.oversight.summary import flat_metrics, jsonable, summarise
 from sandwiching.oversight.table import plain_text, render
 from sandwiching.policy.base_models import identity
@@ -157,14 +157,15 @@ def check(
     parents: Mapping[str, Path],
     folder: StageFolder,
     roles: Roles,
+    ensembles: Mapping[str, Ensemble] | None = None,
 ) -> dict[str, float]:
     """Check all arms and seeds at once. Parents: sft/seedN, sft/ARM/seedN, ppo/ARM/seedN; task judgements, which has no
-    gold: reward_model/K/ARM/seedN.
+    gold: ppo/ARM/seedN, reward_model/K/ARM/seedN, and each arm's ensemble.
 
     Raises ValueError when an arm has no policy, or a prompt no candidates.
     """
     if isinstance(task, JudgementsTask) or not any(name.startswith("ppo/") for name in parents):
-        return check_rewards(model, task, data, check, list(arms), seeds, parents, folder, roles)
+        return check_rewards(model, task, data, check, list(arms), seeds, ensembles or {}, parents, folder, roles)
     policies = find_policies(model, check, arms, seeds, parents)
     start = policies.models[FLOOR, seeds[0]]
     engine = roles.engine(EngineSpec(start, model, adapters=model.lora is not None))
@@ -210,7 +211,6 @@ def write_results(folder: StageFolder, record: Mapping[str, Any], curves: Sequen
     write_atomic(folder.path / "check.json", json.dumps(jsonable(whole)))
     caveat = f"{record['no_fooling']}\n" if record["no_fooling"] else ""
     write_atomic(folder.path / "check.txt", plain_text(render(summary)) + caveat)
-    write_atomic(folder.path / "curves.json", json.dumps([asdict(one) for one in curves], indent=1))
     save(sandwich(summary.rows, mean_chance(found), note), folder.path / "check.svg")
-    save(curves_figure(curves), folder.path / "curves.svg")
+    save_curves(curves, folder.path)
     return flat_metrics(summary)

@@ -5,7 +5,9 @@ Readable at 700 px. Colours are those of Okabe and Ito (2008), which the colour-
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from sandwiching.oversight.curves import Curve
 from sandwiching.oversight.intervals import Interval
 from sandwiching.oversight.outcomes import Outcomes
 from sandwiching.oversight.summary import Row
+from sandwiching.training.artifacts import write_atomic
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 MARKERS = ("o", "s", "D", "^", "v", "P")
@@ -107,30 +110,40 @@ def _reference(axes: Axes, measure: str, raters: Row, chance: float) -> None:
             axes.axvspan(line.low, line.high, color=RATERS_COLOUR, alpha=0.18, linewidth=0)
 
 
+def save_curves(curves: Sequence[Curve], folder: Path) -> None:
+    """Write curves.json and curves.svg."""
+    write_atomic(folder / "curves.json", json.dumps([asdict(one) for one in curves], indent=1))
+    save(curves_figure(curves), folder / "curves.svg")
+
+
 def curves_figure(curves: Sequence[Curve]) -> Figure:
-    """Proxy reward, KL and dev correctness by updates: thin lines are seeds, thick ones their mean."""
+    """Proxy reward, KL and, where there is gold, dev correctness by updates: thin lines are seeds, thick their mean."""
     arms = list(dict.fromkeys(curve.arm for curve in curves))
+    titles = ["Reward model's score (proxy)", "KL to the floor, nats a sequence"]
+    if any(curve.gold for curve in curves):
+        titles += ["Dev prompts: right in forced choice", "Dev prompts: right in free answers"]
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7, 4.6), layout="constrained")
-        reward, kl, forced, free = figure.subplots(2, 2, sharex=True).flat
+        figure = Figure(figsize=(7, 2.3 * len(titles) / 2), layout="constrained")
+        panels = list(figure.subplots(len(titles) // 2, 2, sharex=True).flat)
         for place, arm in enumerate(arms):
             runs = [curve for curve in curves if curve.arm == arm]
             colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
-            _lines(reward, [(run.updates, run.reward) for run in runs], colour, "", arm)
-            _lines(kl, [(run.updates, run.kl) for run in runs], colour, "", arm)
             gold = [([point.updates for point in run.gold], run.gold) for run in runs]
-            _lines(forced, [(at, [point.forced for point in points]) for at, points in gold], colour, marker, arm)
-            _lines(free, [(at, [point.free for point in points]) for at, points in gold], colour, marker, arm)
-        reward.set_title("Reward model's score (proxy)")
-        kl.set_title("KL to the floor, nats a sequence")
-        forced.set_title("Dev prompts: right in forced choice")
-        free.set_title("Dev prompts: right in free answers")
-        for axes in (reward, kl, forced, free):
+            drawn = (
+                ([(run.updates, run.reward) for run in runs], ""),
+                ([(run.updates, run.kl) for run in runs], ""),
+                ([(at, [point.forced for point in points]) for at, points in gold], marker),
+                ([(at, [point.free for point in points]) for at, points in gold], marker),
+            )
+            for axes, (lines, shape) in zip(panels, drawn, strict=False):
+                _lines(axes, lines, colour, shape, arm)
+        for axes, title in zip(panels, titles, strict=True):
+            axes.set_title(title)
             axes.grid(color="#e6e6e6", linewidth=0.6)
             axes.set_axisbelow(True)
-        for axes in (forced, free):
+        for axes in panels[-2:]:
             axes.set_xlabel("PPO updates")
-        reward.legend(frameon=False, fontsize=8)
+        panels[0].legend(frameon=False, fontsize=8)
     return figure
 
 

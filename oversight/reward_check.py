@@ -1,4 +1,4 @@
-"""The check of a run that stops at reward models: do they agree with experts on held-out pairs, and with what else?
+"""The check of a run without gold: do its reward models agree with experts on held-out pairs, and with what else?
 
 A reward model is worth its training only if it beats the longer response, a weak vote and the weak majority.
 """
@@ -15,9 +15,10 @@ import numpy as np
 
 from sandwiching.configs.schema import CheckConfig, DataConfig, JudgementsTask, ModelConfig, TaskConfig
 from sandwiching.oversight.agreement import Agreement, agreement, arm_outcomes
+from sandwiching.oversight.curves import Curve, curve
 from sandwiching.oversight.expert_pairs import expert_pairs, fitting_pairs
 from sandwiching.oversight.items import held_out_split
-from sandwiching.oversight.plots import levels, save
+from sandwiching.oversight.plots import levels, save, save_curves
 from sandwiching.oversight.summary import jsonable
 from sandwiching.oversight.table import accuracy_table, plain_text
 from sandwiching.oversight.text_scores import Score, ensemble_score
@@ -25,8 +26,11 @@ from sandwiching.policy.tokenization import load_tokenizer
 from sandwiching.reward_model.ensemble import COMBINE
 from sandwiching.tasks.judgements import JudgementsFile
 from sandwiching.tasks.schemas import JudgementRow
-from sandwiching.training.artifacts import StageFolder, read_manifest, write_atomic
+from sandwiching.training.artifacts import StageFolder, write_atomic
 from sandwiching.training.roles import Roles, ScorerSpec
+
+Ensemble = tuple[str, float]
+"""How the members of an arm are combined: reward_model.combine and uwo_lambda."""
 
 
 def _held_out(
@@ -48,17 +52,21 @@ def check_rewards(
     check: CheckConfig,
     arms: Sequence[str],
     seeds: Sequence[int],
+    ensembles: Mapping[str, Ensemble],
     parents: Mapping[str, Path],
     folder: StageFolder,
     roles: Roles,
 ) -> dict[str, float]:
-    """Write check.json, check.txt and check.svg for parents reward_model/K/ARM/seedN. Returns flat metrics."""
+    """Write check.json, check.txt and check.svg for parents reward_model/K/ARM/seedN; curves of ppo/ARM/seedN if any.
+
+    Returns flat metrics.
+    """
     pairs = expert_pairs(_held_out(task, data, check, seeds[0], folder))
     tokenizer = load_tokenizer(_members(arms[0], seeds[0], parents)[0] / "model", model.pad_token)
     pairs, too_long = fitting_pairs(pairs, tokenizer, model, data)
     outcomes: dict[str, list[list[float]]] = {arm: [] for arm in arms}
     for done, (arm, seed) in enumerate(product(arms, seeds), start=1):
-        outcomes[arm].append(arm_outcomes(pairs, _ensemble(_members(arm, seed, parents), model, roles)))
+        outcomes[arm].append(arm_outcomes(pairs, _ensemble(_members(arm, seed, parents), ensembles[arm], model, roles)))
         folder.report(done, len(arms) * len(seeds))
     found = agreement(pairs, {arm: np.array(rows) for arm, rows in outcomes.items()}, check.confidence)
     record = {
@@ -76,7 +84,15 @@ def check_rewards(
     write_atomic(folder.path / "check.txt", plain_text(accuracy_table(found.accuracy, found.over, found.covers)))
     note = f"{100 * check.confidence:g} % intervals; {found.covers}"
     save(levels(found.accuracy, "Agreement with experts on held-out pairs", note), folder.path / "check.svg")
+    if curves := _curves(arms, seeds, parents):
+        save_curves(curves, folder.path)
     return _metrics(found)
+
+
+def _curves(arms: Sequence[str], seeds: Sequence[int], parents: Mapping[str, Path]) -> list[Curve]:
+    """Proxy reward and KL of each PPO run, without gold; none where the run stops at reward models."""
+    places = {(arm, seed): f"ppo/{arm}/seed{seed}" for arm, seed in product(arms, seeds)}
+    return [curve(arm, seed, parents[name], []) for (arm, seed), name in places.items() if name in parents]
 
 
 def _members(arm: str, seed: int, parents: Mapping[str, Path]) -> list[Path]:
@@ -88,15 +104,15 @@ def _members(arm: str, seed: int, parents: Mapping[str, Path]) -> list[Path]:
     return found
 
 
-def _ensemble(members: Sequence[Path], model: ModelConfig, roles: Roles) -> Score:
-    """The arm's members, combined as its reward_model block says."""
-    block = read_manifest(members[0]).inputs["reward_model"]
+def _ensemble(members: Sequence[Path], ensemble: Ensemble, model: ModelConfig, roles: Roles) -> Score:
+    """The arm's members, combined."""
+    combine, uwo_lambda = ensemble
     models = tuple(member / "model" for member in members)
     return ensemble_score(
         roles.scorer(ScorerSpec(models, None, model, temperature=1.0)),
         load_tokenizer(models[0], model.pad_token),
         model.separator,
-        lambda rewards_KB: COMBINE[block["combine"]](rewards_KB, block["uwo_lambda"]),
+        lambda rewards_KB: COMBINE[combine](rewards_KB, uwo_lambda),
     )
 
 

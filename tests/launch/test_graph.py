@@ -21,7 +21,7 @@ LABELS = {
     "judgements": {"seed", "tier"},
     "reward_model": {"seed", "member"},
     "ppo": {"seed"},
-    "check": {"arms", "seeds"},
+    "check": {"arms", "seeds", "ensembles"},
 }
 
 
@@ -95,6 +95,15 @@ def test_parents_come_first() -> None:
 )
 def test_only_what_decides_a_result_makes_a_new_key(override: str, stages: set[str]) -> None:
     assert changed(override) == stages
+
+
+def test_reward_models_combined_in_another_way_are_checked_again(tmp_path: Path) -> None:
+    """There is no PPO in between that would depend on it."""
+    (tmp_path / "one.jsonl").write_text("{}")
+    data = f"data.judgements={tmp_path / 'one.jsonl'}"
+    before = keys(graph(data, config="arguments"))
+    after = keys(graph(data, "arms.probe.reward_model.combine=wco", config="arguments"))
+    assert {slug for slug in before if before[slug] != after[slug]} == {"check"}
 
 
 def base_model(folder: Path, weights: bytes) -> Path:

@@ -20,7 +20,7 @@ from sandwiching.configs.schema import (
 )
 from sandwiching.oversight.check import check
 from sandwiching.policy.base_models import resolve
-from sandwiching.training.artifacts import StageFolder, write_manifest
+from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.scorer import TransformersScorer
 
 RESOURCES = ResourcesConfig()
@@ -67,17 +67,13 @@ def judgements(path):
         stream.writelines(json.dumps(row) + "\n" for row in rows)
 
 
-def member(folder, seed, combine="mean"):
-    """A finished reward-model artifact with random weights."""
+def member(folder, seed):
+    """A reward model with random weights."""
     torch.manual_seed(seed)
     model = AutoModelForSequenceClassification.from_pretrained(resolve("tiny"), num_labels=1)
     model.config.reward_mean, model.config.reward_std = 0.0, 1.0
     model.save_pretrained(folder / "model")
     AutoTokenizer.from_pretrained(resolve("tiny")).save_pretrained(folder / "model")
-    (folder / "attempt").write_text("1")
-    inputs = {"reward_model": {"combine": combine, "uwo_lambda": 0.5}}
-    fields = {"stage": "reward_model", "version": 1, "key": "k", "inputs": inputs, "parents": {}, "metrics": {}}
-    write_manifest(StageFolder(folder, 1), {**fields, "seconds": 0.0})
     return folder
 
 
@@ -86,7 +82,7 @@ def setting(tmp_path_factory):
     root = tmp_path_factory.mktemp("reward_check")
     judgements(root / "judgements.jsonl.gz")
     parents = {
-        f"reward_model/{k}/weak/seed{seed}": member(root / f"rm{seed}{k}", 10 * seed + k, "wco")
+        f"reward_model/{k}/weak/seed{seed}": member(root / f"rm{seed}{k}", 10 * seed + k)
         for seed in (0, 1)
         for k in (0, 1)
     }
@@ -103,6 +99,7 @@ def run(data, parents, folder, model=None, task: TaskConfig = TASK):
         check=CheckConfig(),
         arms=["weak"],
         seeds=[0, 1],
+        ensembles={"weak": ("wco", 0.5)},
         resources=RESOURCES,
         parents=parents,
         folder=StageFolder(folder, 1),
