@@ -17,8 +17,10 @@ from sandwiching.configs.schema import (
     DataConfig,
     ModelConfig,
     OptimizerConfig,
+    PPOConfig,
     ResourcesConfig,
     RewardModelConfig,
+    SamplingConfig,
     SftConfig,
 )
 from sandwiching.policy.base_models import resolve
@@ -140,6 +142,24 @@ def reward_arguments(tiny: Path, judgements: Path) -> Callable[..., Arguments]:
             "resources": ResourcesConfig(**(where | (resources or {}))),
             "parents": {"judgements": judgements, **(parents or {})},
             "folder": folder,
+        }
+
+    return make
+
+
+@pytest.fixture
+def ppo_arguments_on(sft_arguments: Callable[..., Arguments]) -> Callable[..., Arguments]:
+    """Arguments of train_ppo (but the roles) for 2 steps from the folders of an SFT and a reward model."""
+
+    def make(sft: StageFolder, reward: StageFolder, folder: StageFolder) -> Arguments:
+        shared = {name: value for name, value in sft_arguments(folder).items() if name != "sft"}
+        rate = OptimizerConfig(learning_rate=1e-2, scheduler="constant")
+        short = SamplingConfig(max_new_tokens=4)
+        return {
+            **shared,
+            "ppo": PPOConfig(steps=2, batch_size=8, epochs=1, optimizer=rate, sampling=short, snapshot_every=2),
+            "reward_model": RewardModelConfig(),
+            "parents": {"sft": sft.path, "reward_model/0": reward.path},
         }
 
     return make

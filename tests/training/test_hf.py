@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sandwiching.configs.schema import OptimizerConfig, PPOConfig, ResourcesConfig, RewardModelConfig, SamplingConfig
+from sandwiching.configs.schema import OptimizerConfig, ResourcesConfig
 from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.hf import trainer_arguments
 from sandwiching.training.metrics import read_metrics
@@ -20,7 +20,9 @@ def same_files(one: StageFolder, other: StageFolder, *names: str) -> None:
 
 
 @pytest.mark.slow
-def test_stages_in_one_process_do_not_see_each_other(run_stages, sft_arguments, reward_arguments, stage_folder):
+def test_stages_in_one_process_do_not_see_each_other(
+    run_stages, sft_arguments, reward_arguments, ppo_arguments_on, stage_folder
+):
     """SFT under ZeRO-3, a reward model on it under ZeRO-1, PPO, then SFT under ZeRO-3 again; and each by itself."""
     sft, again, reward, alone = (stage_folder(name) for name in ("sft", "again", "reward", "alone"))
     ppo, ppo_alone = stage_folder("ppo"), stage_folder("ppo_alone")
@@ -30,26 +32,15 @@ def test_stages_in_one_process_do_not_see_each_other(run_stages, sft_arguments, 
         [
             (SFT, sft_arguments(sft, resources=zero_3)),
             (REWARD, reward_arguments(reward, parents=parents)),
-            ("__main__:ppo", ppo_arguments(sft_arguments, sft, reward, ppo)),
+            ("__main__:ppo", ppo_arguments_on(sft, reward, ppo)),
             (SFT, sft_arguments(again, resources=zero_3)),
         ]
     )
     run_stages([(REWARD, reward_arguments(alone, parents=parents))])
-    run_stages([("__main__:ppo", ppo_arguments(sft_arguments, sft, reward, ppo_alone))])
+    run_stages([("__main__:ppo", ppo_arguments_on(sft, reward, ppo_alone))])
     same_files(sft, again, "model/model.safetensors")
     same_files(reward, alone, "model/model.safetensors", "evaluation.json")
     same_files(ppo, ppo_alone, "model/model.safetensors")
-
-
-def ppo_arguments(sft_arguments, sft, reward, folder):
-    shared = {name: v for name, v in sft_arguments(folder).items() if name != "sft"}
-    short = SamplingConfig(max_new_tokens=4)
-    return {
-        **shared,
-        "ppo": PPOConfig(steps=2, batch_size=8, epochs=1, sampling=short, snapshot_every=2),
-        "reward_model": RewardModelConfig(),
-        "parents": {"sft": sft.path, "reward_model/0": reward.path},
-    }
 
 
 @pytest.mark.slow

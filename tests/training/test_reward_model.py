@@ -1,4 +1,4 @@
-"""Reward model: exact resume, the same result however a step is cut, every kind, and what it writes."""
+"""Reward model: exact resume, the same result however a step is cut, every kind, and the unit of its scores."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from sandwiching.configs.schema import (
     LoraConfig,
     OptimizerConfig,
 )
-from sandwiching.policy.tokenization import encode
+from sandwiching.policy.loading import load_score_model
+from sandwiching.policy.tokenization import encode, load_tokenizer, pad_token_id
+from sandwiching.reward_model.heads import last_token_scores
 from sandwiching.reward_model.normalise import normalised
 from sandwiching.tasks.readers import read_judgements
 from sandwiching.training.artifacts import StageFolder
@@ -38,20 +39,17 @@ def same_bytes(one: StageFolder, other: StageFolder):
 
 
 def check_written(folder: StageFolder, judgements: Path, tolerance=1e-3):
-    """Plain transformers reads the scores; judged texts have mean 0 and deviation 1; the evaluation is about them."""
-    model = AutoModelForSequenceClassification.from_pretrained(folder.model)
-    tokenizer = AutoTokenizer.from_pretrained(folder.model)
-    assert model.dtype == torch.float32
-    assert model.config.pad_token_id == tokenizer.pad_token_id
+    """Judged texts have mean 0 and deviation 1. Returns how their scores go with the letter x."""
+    model = load_score_model(folder.model, torch.float32)
+    tokenizer = load_tokenizer(folder.model)
     texts = {}
     for row in read_judgements(judgements / "judgements.jsonl.gz"):
         for response in (row.judgement.response_a, row.judgement.response_b):
             prompt, ids = encode(tokenizer, row.judgement.prompt, response, True, " ")
             texts[tuple(prompt + ids)] = response
-    tokens, attention = right_pad(list(texts), model.config.pad_token_id)
+    tokens, attention = right_pad(list(texts), pad_token_id(tokenizer))
     with torch.no_grad():
-        raw = model(input_ids=tokens, attention_mask=attention.long()).logits.squeeze(-1)
-    unit = normalised(raw, model.config)
+        unit = normalised(last_token_scores(model, tokens, attention), model.config)
     assert abs(unit.mean().item()) < tolerance
     assert unit.std(correction=0).item() == pytest.approx(1, abs=tolerance)
     likes_x = torch.tensor([response.count("x") for response in texts.values()]).float()
@@ -72,7 +70,6 @@ def test_killed_and_resumed_is_bit_identical_and_learns(run_stages, tiny, judgem
     same_bytes(whole, broken)
     assert check_written(whole, judgements) > 0.5
     assert result["reward_model/dev_accuracy"] > 0.55
-    assert (whole.adapter / "adapter_config.json").exists()
     check_probe(probe, tiny, judgements, probed)
 
 

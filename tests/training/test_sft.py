@@ -1,11 +1,10 @@
-"""SFT: exact resume, the same result however a step is cut, and what it writes."""
+"""SFT: exact resume, the same result however a step is cut, and which weights change."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sandwiching.configs.schema import (
     LoraConfig,
@@ -79,11 +78,6 @@ def test_killed_and_resumed_is_bit_identical_and_learns(run_stages, tiny, sft_ar
     losses = [row["sft/loss"] for row in records(whole)]
     assert losses[-1] < losses[0] - 0.2
     assert sorted(path.name for path in whole.checkpoints.iterdir()) == ["step_6", "step_9"]
-    model = AutoModelForCausalLM.from_pretrained(whole.model)
-    assert model.dtype == torch.float32
-    assert not (whole.model / "adapter_config.json").exists()
-    assert (whole.adapter / "adapter_config.json").exists()
-    assert AutoTokenizer.from_pretrained(whole.model).pad_token == "<pad>"
     changed = {k for k, v in weights(whole).items() if not torch.equal(v, load_file(tiny / "model.safetensors")[k])}
     assert changed
     assert all("proj" in name for name in changed)
