@@ -7,11 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+
+from sandwiching.kernels.ops import linear_logprob
+
+H = TypeVar("H", bound=nn.Linear)
 
 
 class Float32Head(nn.Linear):
@@ -20,27 +25,46 @@ class Float32Head(nn.Linear):
     @classmethod
     def of(cls, head: nn.Linear) -> Float32Head:
         """The same weight (shared, so it stays tied) under another forward."""
-        with torch.device("meta"):
-            wrapped = cls(head.in_features, head.out_features, bias=head.bias is not None)
-        wrapped.weight = head.weight
-        wrapped.bias = head.bias
-        return wrapped
+        return _sharing(cls, head)
 
     def forward(self, input: Tensor) -> Tensor:
         """fp32 logits [..., V] of hidden states [..., D]."""
         return float32_linear(input, self.weight, self.bias)
 
 
-def use_float32_head(model: PreTrainedModel) -> None:
-    """Replace the model's LM head in place. Needed under ZeRO-3 in half precision, before deepspeed.initialize.
+class LogprobHead(nn.Linear):
+    """An LM head that goes from hidden states to log-probs itself; its weight keeps dtype and name.
 
-    ZeRO-3 gathers a weight only while its own module is called, so the module itself has to compute in fp32.
+    ZeRO-3 gathers a weight only while its own module is called, so the module itself has to do all that needs it.
+    """
+
+    @classmethod
+    def of(cls, head: nn.Linear) -> LogprobHead:
+        """The same weight (shared, so it stays tied) under another forward."""
+        return _sharing(cls, head)
+
+    def forward(self, hidden_ND: Tensor, target_N: Tensor, temperature: float) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Log-prob of the target and entropy in nats, [N] fp32: see linear_logprob."""
+        return linear_logprob(hidden_ND, self.weight, target_N, temperature, self.bias)
+
+
+def use_logprob_head(model: PreTrainedModel) -> None:
+    """Replace the model's LM head in place, before deepspeed.initialize; the model gives no logits any more.
+
     Raises ValueError when the head is not a linear layer.
     """
     head = model.get_output_embeddings()
     if not isinstance(head, nn.Linear):
         raise ValueError(f"{type(model).__name__}: its output embeddings are {type(head).__name__}, not a linear layer")
-    model.set_output_embeddings(Float32Head.of(head))
+    model.set_output_embeddings(LogprobHead.of(head))
+
+
+def _sharing(cls: type[H], head: nn.Linear) -> H:
+    with torch.device("meta"):
+        wrapped = cls(head.in_features, head.out_features, bias=head.bias is not None)
+    wrapped.weight = head.weight
+    wrapped.bias = head.bias
+    return wrapped
 
 
 def float32_linear(hidden: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -8,16 +8,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import torch
 from peft import PeftModel
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from sandwiching.policy.heads import Float32Head, float32_linear
-
-CHUNK_ELEMENTS = 2**25
-"""Logits held at once, in elements (128 MiB in fp32)."""
+from sandwiching.kernels.ops import linear_logprob
+from sandwiching.policy.heads import LogprobHead
 
 # What some families do to the logits behind the head, with the value that does nothing.
 _LOGIT_TRANSFORMS = {"final_logit_softcapping": None, "logit_scale": 1.0, "logits_scaling": 1.0}
@@ -60,17 +56,12 @@ def logprobs_from_hidden(
     """As `response_logprobs`, from the trunk's hidden states (a value head on the trunk shares them)."""
     hidden_BTD = hidden_BSD[:, -response_width - 1 : -1]
     target_BT = tokens_BS[:, -response_width:]
-    head = _head(plain(model))
-    rows = max(1, CHUNK_ELEMENTS // head.out_features)
-    logprobs, entropies = [], []
-    for hidden_ND, target_N in zip(hidden_BTD.flatten(0, 1).split(rows), target_BT.flatten().split(rows), strict=True):
-        # Without the checkpoint, backward would keep the logits of every chunk, which is all logits.
-        logprob_N, entropy_N = checkpoint(
-            _chunk, head, hidden_ND, target_N, temperature, use_reentrant=False, preserve_rng_state=False
-        )
-        logprobs.append(logprob_N)
-        entropies.append(entropy_N)
-    return torch.cat(logprobs).view_as(target_BT), torch.cat(entropies).view_as(target_BT)
+    head, hidden_ND, target_N = _head(plain(model)), hidden_BTD.flatten(0, 1), target_BT.flatten()
+    if isinstance(head, LogprobHead):
+        logprob_N, entropy_N = head(hidden_ND, target_N, temperature)
+    else:
+        logprob_N, entropy_N = linear_logprob(hidden_ND, head.weight, target_N, temperature, head.bias)
+    return logprob_N.view_as(target_BT), entropy_N.view_as(target_BT)
 
 
 def naive_response_logprobs(
@@ -90,22 +81,6 @@ def plain(model: nn.Module) -> PreTrainedModel:
     inner = model.get_base_model() if isinstance(model, PeftModel) else model
     assert isinstance(inner, PreTrainedModel)
     return inner
-
-
-def _chunk(head: nn.Linear, hidden_ND: Tensor, target_N: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    logprobs_NV = (_logits(head, hidden_ND) / temperature).log_softmax(-1)
-    logprob_N = logprobs_NV.gather(-1, target_N[:, None]).squeeze(-1)
-    return logprob_N, -(logprobs_NV.exp() * logprobs_NV).sum(-1)
-
-
-def _logits(head: nn.Linear, hidden_ND: Tensor) -> Tensor:
-    """fp32 logits; a head that is fp32 already is called as a module, so that ZeRO-3 gathers its weight."""
-    if isinstance(head, Float32Head) or head.weight.dtype == torch.float32:
-        with torch.autocast(hidden_ND.device.type, enabled=False):
-            return head(hidden_ND.to(head.weight.dtype))
-    if head.weight.numel() == 0:
-        raise ValueError("the LM head is sharded by ZeRO-3: call use_float32_head(model) before deepspeed.initialize")
-    return float32_linear(hidden_ND, head.weight, head.bias)
 
 
 def _head(model: PreTrainedModel) -> nn.Linear:

@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from sandwiching.configs.schema import ResourcesConfig
-from sandwiching.policy.heads import use_float32_head
+from sandwiching.policy.heads import use_logprob_head
 from sandwiching.policy.loading import load_causal_lm, load_score_model
 from sandwiching.policy.lora import adapter_weights
 from sandwiching.policy.modules import PolicyModule, ValueModule
@@ -63,7 +63,7 @@ class DeepSpeedLearner:
         rows = ppo.batch_size // ppo.minibatches // distributed.world_size()
         self.micro_batch = rows_per_micro_batch(rows, resources.micro_batch)
         trunk = load_causal_lm(spec.policy, torch.float32)
-        use_float32_head(trunk)
+        use_logprob_head(trunk)
         recompute_activations(trunk, resources)
         self.module = PolicyModule(
             trainable(trunk, spec.model.lora, spec.seed, "CAUSAL_LM"), ppo.sampling.temperature, ppo.value == "head"

@@ -14,8 +14,9 @@ from transformers import (
     PreTrainedModel,
 )
 
+from sandwiching.kernels.chunked import CHUNK_BYTES
 from sandwiching.policy import logprobs as module
-from sandwiching.policy.heads import use_float32_head
+from sandwiching.policy.heads import LogprobHead, use_logprob_head
 from sandwiching.policy.logprobs import naive_response_logprobs, response_logprobs
 from sandwiching.policy.lora import LoraSpec, attach
 from sandwiching.policy.padding import padded_left, padded_right
@@ -35,8 +36,8 @@ def batch(extra_left: int = 0, extra_right: int = 0) -> tuple[Tensor, Tensor, Te
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Chunks of 7 rows, so that a batch has several and an incomplete one."""
-    monkeypatch.setitem(module.__dict__, "CHUNK_ELEMENTS", 7 * 260)
+    """Chunks as small as can be, so that a batch has several and an incomplete one."""
+    monkeypatch.setitem(CHUNK_BYTES, "cpu", 1)
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -84,23 +85,21 @@ def test_padding_does_not_matter(model: PreTrainedModel):
         torch.testing.assert_close(alone[0], padded[i][wide_mask_BT[i]], atol=2e-5, rtol=0)
 
 
-class Counter(nn.Linear):
-    """A linear layer that remembers how many rows it was asked for."""
+class Counter(LogprobHead):
+    """A head that remembers how many rows it was asked for."""
 
     rows = 0
 
-    def forward(self, input: Tensor) -> Tensor:
-        Counter.rows += input.shape[:-1].numel()
-        return super().forward(input)
+    def forward(self, hidden_ND: Tensor, target_N: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+        Counter.rows += len(hidden_ND)
+        return super().forward(hidden_ND, target_N, temperature)
 
 
 @pytest.mark.usefixtures("small_chunks")
 def test_only_response_positions_meet_the_head(model: PreTrainedModel):
     head = model.get_output_embeddings()
     assert isinstance(head, nn.Linear)
-    counter = Counter(head.in_features, head.out_features, bias=False)
-    counter.weight = head.weight
-    model.set_output_embeddings(counter)
+    model.set_output_embeddings(Counter.of(head))
     tokens_BS, attention_BS, _ = batch(extra_left=50)
     Counter.rows = 0
     with torch.no_grad():
@@ -125,7 +124,7 @@ def test_bf16_models_get_fp32_logits(model: PreTrainedModel, install: bool):
         exact_BTV = (hidden_BSD.double() @ head.weight.double().T)[:, -T - 1 : -1].log_softmax(-1)
         rounded_BTV = head(hidden_BSD).double()[:, -T - 1 : -1].log_softmax(-1)
         if install:
-            use_float32_head(model)
+            use_logprob_head(model)
         logprobs_BT, entropy_BT = response_logprobs(model, tokens_BS, attention_BS, T, 1.0)
     target_BT1 = tokens_BS[:, -T:, None]
     exact_BT, rounded_BT = (x.gather(-1, target_BT1).squeeze(-1)[mask_BT] for x in (exact_BTV, rounded_BTV))
@@ -150,9 +149,9 @@ def test_the_head_is_exact_under_autocast(model: PreTrainedModel):
     torch.testing.assert_close(logprobs_BT, expected_BT, atol=1e-5, rtol=0)
 
 
-def test_float32_head_keeps_names_and_ties(model: PreTrainedModel):
+def test_the_head_keeps_names_and_ties(model: PreTrainedModel):
     before = model.state_dict().keys()
-    use_float32_head(model)
+    use_logprob_head(model)
     assert model.state_dict().keys() == before
     head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
     assert head is not None

@@ -16,8 +16,8 @@ from deepspeed.utils import safe_get_full_grad
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
-from sandwiching.policy import logprobs as module
-from sandwiching.policy.heads import use_float32_head
+from sandwiching.kernels.chunked import CHUNK_BYTES
+from sandwiching.policy.heads import use_logprob_head
 from sandwiching.policy.logprobs import response_logprobs
 from sandwiching.policy.lora import LoraSpec, attach
 
@@ -37,7 +37,7 @@ class Policy(nn.Module):
 
 def build(folder: Path, dtype: torch.dtype, lora: bool) -> Policy:
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
-    use_float32_head(model)
+    use_logprob_head(model)
     return Policy(attach(model, LoraSpec(4, 8), 0, "CAUSAL_LM") if lora else model)
 
 
@@ -58,7 +58,7 @@ def engine_of(policy: Policy, bf16: bool):
 
 def main(folder: Path, bf16: bool, lora: bool) -> None:
     dist.init_process_group("gloo")
-    module.CHUNK_ELEMENTS = 7 * 260
+    CHUNK_BYTES["cpu"] = 1  # several chunks, as few rows as can be
     sharded, whole = build(folder, torch.float32, lora), build(folder, torch.bfloat16 if bf16 else torch.float32, lora)
     engine = engine_of(sharded, bf16)
     assert all(parameter.numel() == 0 for parameter in sharded.parameters())
