@@ -113,7 +113,7 @@ class Preflight:
         tokenizer, source = self.once(base_tokenizer, model), self.task(task, data, seed)
         if isinstance(source, JudgementsFile):
             judged = source.judged(held_out_split(check))
-            # A run without expert verdicts may train all the same: only its check has nothing to say.
+            # Without experts the check has nothing to ask.
             if any(row.judgement.tier == "expert" for row in judged):
                 fitting_pairs(expert_pairs(judged), tokenizer, model, data)
         else:

@@ -61,7 +61,10 @@ def check_rewards(
 
     Returns flat metrics.
     """
-    pairs = expert_pairs(_held_out(task, data, check, seeds[0], folder))
+    rows = _held_out(task, data, check, seeds[0], folder)
+    if not any(row.judgement.tier == "expert" for row in rows):
+        return _unchecked(check.split, _curves(arms, seeds, parents), folder)
+    pairs = expert_pairs(rows)
     tokenizer = load_tokenizer(_members(arms[0], seeds[0], parents)[0] / "model", model.pad_token)
     pairs, too_long = fitting_pairs(pairs, tokenizer, model, data)
     outcomes: dict[str, list[list[float]]] = {arm: [] for arm in arms}
@@ -87,6 +90,20 @@ def check_rewards(
     if curves := _curves(arms, seeds, parents):
         save_curves(curves, folder.path)
     return _metrics(found)
+
+
+def _unchecked(split: str, curves: Sequence[Curve], folder: StageFolder) -> dict[str, float]:
+    """Say that without experts nothing was checked; curves of PPO all the same."""
+    said = (
+        f"Nothing was checked: no expert judged the {split} groups of data.judgements. A higher score of the reward "
+        "models says that the policy pleases them, not that it got better."
+    )
+    folder.check_attempt()
+    write_atomic(folder.path / "check.json", json.dumps({"split": split, "headline": said}))
+    write_atomic(folder.path / "check.txt", f"{said}\n")
+    if curves:
+        save_curves(curves, folder.path)
+    return {}
 
 
 def _curves(arms: Sequence[str], seeds: Sequence[int], parents: Mapping[str, Path]) -> list[Curve]:

@@ -42,7 +42,7 @@ class Scorers:
         raise AssertionError("this check needs no learner")
 
 
-def judgements(path):
+def judgements(path, tiers=("weak", "expert")):
     """12 groups of 10 pairs; the expert takes the longer response nine times in ten, weak raters at random."""
     rng = np.random.default_rng(0)
     rows = []
@@ -51,7 +51,7 @@ def judgements(path):
             sides = {side: "word " * int(size) + f"{group}.{number}" for side, size in zip("ab", (2, 5), strict=True)}
             votes = [("e", "expert", "b" if rng.random() < 0.9 else "a")]
             votes += [(f"w{k}", "weak", str(rng.choice(["a", "b", "tie"]))) for k in range(3)]
-            for rater, tier, preference in votes:
+            for rater, tier, preference in [vote for vote in votes if vote[1] in tiers]:
                 rows.append(
                     {
                         "prompt": f"Question {group}?",
@@ -123,6 +123,16 @@ def test_reward_check_on_the_final_split(setting, tmp_path):
     assert "weak majority" in text
     assert "6 groups" in text
     assert (tmp_path / "check" / "check.svg").exists()
+
+
+def test_without_experts_it_says_that_nothing_was_checked(setting, tmp_path):
+    _, parents = setting
+    judgements(tmp_path / "weak.jsonl.gz", tiers=("weak",))
+    data = DataConfig(judgements=str(tmp_path / "weak.jsonl.gz"), splits=SplitsConfig(final=0.5))
+    assert run(data, parents, tmp_path / "check") == {}
+    said = (tmp_path / "check" / "check.txt").read_text()
+    assert said.startswith("Nothing was checked: no expert judged the final groups")
+    assert json.loads((tmp_path / "check" / "check.json").read_text())["headline"] == said.strip()
 
 
 def test_pairs_too_long_for_the_model(setting, tmp_path):
