@@ -65,11 +65,11 @@ def test_the_cuda_library_compiles_without_spills_and_loads(tmp_path):
     code = (
         f"import torch; torch.ops.load_library('{library}'); "
         "x = torch.ones(1, 2); out = [x.clone() for _ in range(3)]; "
-        "torch.ops.sandwiching_cuda.token_returns(torch.ones(1), x, x, x > 0, 0.0, 1.0, 1.0, *out, torch.ones(1, 3)); "
+        "torch.ops.sandwiching_cuda.token_returns(torch.ones(1), x, x, x > 0, 0.5, 1.0, 1.0, *out, torch.ones(1, 3)); "
         "print([y.tolist() for y in out])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[[[0.0, 1.0]], [[0.0, 0.0]], [[1.0, 1.0]]]"
+    assert done.stdout.strip() == "[[[-0.5, 0.5]], [[-1.0, -0.5]], [[0.0, 0.5]]]"
 
 
 def test_an_install_without_nvcc_does_not_fail(tmp_path):
