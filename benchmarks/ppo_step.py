@@ -73,7 +73,7 @@ def measure(arguments: argparse.Namespace) -> None:
         chats = [({"role": "user", "content": question},) for question in QUESTIONS]
         queue = PromptQueue(QUESTIONS, [encode_prompt(tokenizer, chat) for chat in chats], seed=0)
         kl = KL_CONTROLLERS["fixed"](0.05, 6.0, 10_000)
-        loop = PPO(workers, TrainState(queue, kl), ppo, RewardModelConfig(), seed=0)
+        loop = PPO(workers, TrainState(queue, kl, 0), ppo, RewardModelConfig(), seed=0)
         with Store(Path(scratch)).claim("ppo", "0" * 16, on_wait=print) as folder:
             for step in range(arguments.updates):
                 started = time.perf_counter()

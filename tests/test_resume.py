@@ -3,15 +3,16 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -69,7 +70,10 @@ def kill_in(root: Path, stage: str, *options: str) -> None:
         assert process.poll() is None, f"the run ended before {KILLED[stage]} steps of {stage}"
         assert time.monotonic() < deadline
         time.sleep(0.005)
-    os.killpg(process.pid, signal.SIGKILL)
+    # Ray's processes have sessions of their own, and would finish a short stage without their driver.
+    for one in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
     process.wait()
     assert not list((root / "store").glob(f"{stage}-*/manifest.json"))
 

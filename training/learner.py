@@ -82,7 +82,7 @@ class DeepSpeedLearner:
             self.value = TrainingEngine(self._value_module(spec, resources), learning_rate=rate, **shared)
         release_freed_memory()
         self.average = WeightAverage(ppo.ema_decay, master_weights(self.module)) if ppo.ema_decay else None
-        self.random = RandomState()
+        self.random = RandomState(spec.seed)
         self.registry = StateRegistry()
         self.registry.register(self)
 

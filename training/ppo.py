@@ -49,10 +49,10 @@ class Workers:
 class TrainState:
     """All state of the loop itself; the learner keeps its own. Both go into each checkpoint."""
 
-    def __init__(self, prompts: PromptQueue, kl: KLController) -> None:
+    def __init__(self, prompts: PromptQueue, kl: KLController, seed: int) -> None:
         self.prompts = prompts
         self.kl = kl
-        self.random = RandomState()
+        self.random = RandomState(seed)
         self.registry = StateRegistry()
         self.registry.register(self)
 
@@ -142,7 +142,7 @@ def train_ppo(
     )
     queue = PromptQueue([prompt.id for prompt in prompts], tokens, seed)
     kl = KL_CONTROLLERS[ppo.kl.controller](ppo.kl.coefficient, ppo.kl.target, ppo.kl.horizon)
-    loop = PPO(workers, TrainState(queue, kl), ppo, reward_model, seed)
+    loop = PPO(workers, TrainState(queue, kl, seed), ppo, reward_model, seed)
     metrics = _train(loop, resources, folder)
     folder.check_attempt()
     workers.learner.export(folder)

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from transformers import set_seed
 
 
 @runtime_checkable
@@ -24,7 +25,11 @@ class Stateful(Protocol):
 
 
 class RandomState:
-    """The process-wide random generators of python, numpy, torch and CUDA."""
+    """The process-wide random generators of python, numpy, torch and CUDA, seeded here: a new process (a Ray actor) has
+    them from the operating system."""
+
+    def __init__(self, seed: int) -> None:
+        set_seed(seed)
 
     def state_dict(self) -> dict[str, Any]:
         """Every generator's state."""

@@ -14,7 +14,7 @@ from sandwiching.training.state import RandomState, StateRegistry
 class Loop:
     def __init__(self) -> None:
         self.prompts = PromptQueue(["a", "b", "c"], [[1], [2], [3]], seed=0)
-        self.random = RandomState()
+        self.random = RandomState(0)
         self.registry = StateRegistry()
         self.registry.register(self)
 
