@@ -41,7 +41,7 @@ def test_every_number_has_a_range() -> None:
 
 def test_every_text_has_choices_or_is_free() -> None:
     texts = {name for name in settings((str,)) if name not in ("ArmConfig.overrides", "Config.arms")}
-    lists = {"CapitalsTask.kinds"}
+    lists = {"CapitalsTask.kinds", "TrackingConfig.to"}
     assert texts | lists == set(CHOICES) | set(FREE_TEXT)
     assert not set(CHOICES) & set(FREE_TEXT)
 
