@@ -23,7 +23,7 @@ class Head:
         self.is_cuda_half = weight_VD.is_cuda and weight_VD.dtype in HALF
         self.weight_VD = weight_VD if weight_VD.is_cuda else weight_VD.to(self.sums)
         self.bias_V = None if bias_V is None else bias_V.to(self.sums)
-        self.bf16_products = not weight_VD.is_cuda and weight_VD.dtype == torch.bfloat16
+        self.multiplies_bf16 = not weight_VD.is_cuda and weight_VD.dtype == torch.bfloat16
         self.input_dtype = weight_VD.dtype
 
     def operand(self, hidden_RD: Tensor) -> Tensor:
@@ -58,11 +58,12 @@ class Head:
                 dweight_VD.addmm_(dlogits_RV.t(), hidden_RD)
 
     def _products(self) -> AbstractContextManager[None]:
-        return _bf16_products() if self.bf16_products else nullcontext()
+        return bf16_products() if self.multiplies_bf16 else nullcontext()
 
 
 @contextmanager
-def _bf16_products() -> Iterator[None]:
+def bf16_products() -> Iterator[None]:
+    """Inside, oneDNN multiplies fp32 operands as bf16 with fp32 sums: exact for what was upcast from bf16."""
     matmul = torch.backends.mkldnn.matmul  # pyright: ignore[reportAttributeAccessIssue]
     before = matmul.fp32_precision
     matmul.fp32_precision = "bf16"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 LOG_RATIO_LIMIT = 20.0
-"""Log-ratios are clamped to +- this before exp."""
+"""Log-ratios are clamped to +- this before exp: e^20 is already no honest importance weight."""
 
 
 class Surrogate(NamedTuple):

@@ -35,6 +35,8 @@ def run_session(config: Config, store: Store, run_dir: Path, *, ray: bool, only:
     stop_on_signals()
     config, store, run_dir = with_absolute_paths(config), Store(store.root.resolve()), run_dir.resolve()
     runner = make_runner(config, store, ray)
+    if not ray and max(config.resources.learner_ranks, config.resources.rollout_engines) > 1:
+        console.print("--no-ray: one learner rank and one rollout engine, in this process", highlight=False)
     graph = prepared_graph(config, console)
     refuse_bad_input([node for node in wanted_nodes(graph, only) if node.state(store) != "done"], run_dir)
     write_atomic(run_dir / PLAN_FILE, json.dumps(make_plan(config, graph, store, run_dir).as_json(), indent=1))

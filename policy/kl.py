@@ -12,8 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-LOG_RATIO_LIMIT = 20.0
-"""Log-ratios are clamped to +- this before exp: e^20 is already no honest importance weight."""
+from sandwiching.kernels.surrogate import LOG_RATIO_LIMIT
 
 
 def k1(log_ratio: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sandwiching.policy.kl import LOG_RATIO_LIMIT
+from sandwiching.kernels.surrogate import clipped_surrogate
 
 Denominator = float | Tensor
 
@@ -58,10 +58,10 @@ def clipped_policy_loss(
 
     r = exp(logprobs - old), the log-ratio clamped to +-20.
     """
-    log_ratio_BT = (logprobs_BT - old_BT).where(mask_BT, 0.0).clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
-    ratio_BT = log_ratio_BT.exp()
-    clipped_BT = ratio_BT.clamp(1 - clip_range, 1 + clip_range)
-    loss_BT = torch.maximum(-advantages_BT * ratio_BT, -advantages_BT * clipped_BT)
+    # Masked before anything else, so that no gradient passes through what stands at masked positions.
+    loss_BT, _, ratio_BT, log_ratio_BT = clipped_surrogate(
+        logprobs_BT.where(mask_BT, 0.0), old_BT.where(mask_BT, 0.0), advantages_BT, clip_range
+    )
     with torch.no_grad():
         statistics = PolicyLossStatistics(
             approx_kl=masked_mean(0.5 * log_ratio_BT.square(), mask_BT, denominator),

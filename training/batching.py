@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import torch
-from torch import Tensor
 
 T = TypeVar("T")
 IGNORED = -100
@@ -49,17 +48,6 @@ def chosen(rows: Sequence[T], limit: int | None, seed: int) -> list[T]:
         return list(rows)
     picked = random.Random(seed).sample(range(len(rows)), limit)
     return [rows[i] for i in sorted(picked)]
-
-
-def right_pad(rows: Sequence[Sequence[int]], value: int) -> tuple[Tensor, Tensor]:
-    """Rows as one tensor [B, S] int64 padded on the right with `value`, and where they are real [B, S] bool."""
-    width = max(len(row) for row in rows)
-    tokens_BS = torch.full((len(rows), width), value)
-    attention_BS = torch.zeros(len(rows), width, dtype=torch.bool)
-    for i, row in enumerate(rows):
-        tokens_BS[i, : len(row)] = torch.tensor(row)
-        attention_BS[i, : len(row)] = True
-    return tokens_BS, attention_BS
 
 
 def within_length(lengths: Sequence[int], names: Sequence[str], max_length: int, too_long: str, what: str) -> list[int]:

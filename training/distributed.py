@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.utils.cpp_extension import get_default_build_root
+
+BUILD_SECONDS = 300
+"""Longer than DeepSpeed's communication op takes to compile."""
 
 
 def free_port() -> int:
@@ -51,6 +57,7 @@ def init_process_group() -> None:
     it, the name is not needed: it is removed here, so that even a kill -9 leaks nothing.
     """
     single_process_env()
+    remove_stale_locks()
     import deepspeed
 
     if not dist.is_initialized():
@@ -62,6 +69,14 @@ def init_process_group() -> None:
     barrier()
     for file in shared_memory_files():
         file.unlink(missing_ok=True)
+
+
+def remove_stale_locks() -> None:
+    """A build that was killed leaves a lock on which every later start would wait for ever; a young one is at work."""
+    root = Path(get_default_build_root())
+    for lock in root.glob("*/*/lock") if root.exists() else ():
+        if time.time() - lock.stat().st_mtime > BUILD_SECONDS:
+            shutil.rmtree(lock.parent, ignore_errors=True)  # another rank may be first
 
 
 def shared_memory_files() -> list[Path]:

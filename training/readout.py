@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from sandwiching.policy.padding import padded_right
 from sandwiching.training import distributed
 from sandwiching.training.artifacts import StageFolder
-from sandwiching.training.batching import right_pad
 from sandwiching.training.devices import default_device
 
 CHUNK = 256
@@ -32,7 +32,7 @@ def read_texts(
     rows: dict[int, Tensor] = {}
     for start in range(0, len(order), micro_batch):
         part = order[start : start + micro_batch]
-        tokens_BS, attention_BS = right_pad([texts[i] for i in part], pad)
+        tokens_BS, attention_BS = padded_right([texts[i] for i in part], pad)
         values = reader(model, tokens_BS.to(device), attention_BS.to(device)).float().cpu()
         rows.update(zip(part, values, strict=True))
     return torch.stack([rows[i] for i in range(len(texts))])

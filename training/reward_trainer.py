@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from trl.trainer.reward_config import RewardConfig
 from trl.trainer.reward_trainer import RewardTrainer
 
+from sandwiching.policy.padding import padded_right
 from sandwiching.reward_model.bundles import BatchPlan, plan_batches
 from sandwiching.reward_model.evaluate import agreement
 from sandwiching.reward_model.losses import bradley_terry
 from sandwiching.training import distributed
-from sandwiching.training.batching import right_pad
 from sandwiching.training.hf import SealedTrainer, trainer_arguments
 from sandwiching.training.reward_data import RewardData
 from sandwiching.training.reward_member import STAGE, LossTerms, Member, load_with_head
@@ -40,7 +40,7 @@ class PlannedCollator:
         """input_ids, attention_mask [B, S] of the texts; left, right [E] places in B; columns of the loss [E]."""
         (row,) = rows
         batch = self.plan.batches[row["batch"]]
-        tokens_BS, attention_BS = right_pad([self.data.texts[text] for text in batch.texts], self.pad)
+        tokens_BS, attention_BS = padded_right([self.data.texts[text] for text in batch.texts], self.pad)
         place = {text: i for i, text in enumerate(batch.texts)}
         chosen = torch.tensor(batch.judgements, dtype=torch.int64)
         columns = self.data.train

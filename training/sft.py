@@ -23,12 +23,13 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from sandwiching.configs.schema import DataConfig, ModelConfig, ResourcesConfig, SftConfig, TaskConfig
 from sandwiching.policy.loading import load_causal_lm
+from sandwiching.policy.padding import padded_right
 from sandwiching.policy.tokenization import load_tokenizer
 from sandwiching.tasks.registry import make_task
 from sandwiching.training import distributed
 from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.base import base_folder
-from sandwiching.training.batching import IGNORED, chosen, micro_batches, padded_order, right_pad
+from sandwiching.training.batching import IGNORED, chosen, micro_batches, padded_order
 from sandwiching.training.demonstrations import demonstration_rows
 from sandwiching.training.hf import SealedTrainer, trainer_arguments
 from sandwiching.training.recorder import Observer
@@ -49,8 +50,8 @@ def ordered_dataset(rows: Sequence[tuple[list[int], list[int]]], batch_size: int
 
 def collate(rows: Sequence[Mapping[str, Sequence[int]]], pad: int) -> dict[str, Tensor]:
     """Right-padded input_ids, attention_mask and labels [B, S] int64."""
-    tokens_BS, attention_BS = right_pad([row["input_ids"] for row in rows], pad)
-    labels_BS, _ = right_pad([row["labels"] for row in rows], IGNORED)
+    tokens_BS, attention_BS = padded_right([row["input_ids"] for row in rows], pad)
+    labels_BS, _ = padded_right([row["labels"] for row in rows], IGNORED)
     return {"input_ids": tokens_BS, "attention_mask": attention_BS, "labels": labels_BS}
 
 

@@ -3,11 +3,10 @@
 import logging
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sandwiching.training.batching import micro_batches, padded_order, right_pad, within_length
+from sandwiching.training.batching import micro_batches, padded_order, within_length
 
 
 @settings(deadline=None)
@@ -40,13 +39,6 @@ def test_order_fills_each_epoch_up(rows, batch_size, epochs, seed):
         assert len(part) == size
         assert set(part[:rows]) == set(range(rows))
         assert part[rows:] == [None] * (size - rows)
-
-
-def test_padding_on_the_right():
-    tokens, attention = right_pad([[1, 2, 3], [4]], 9)
-    assert tokens.tolist() == [[1, 2, 3], [4, 9, 9]]
-    assert attention.tolist() == [[True, True, True], [True, False, False]]
-    assert tokens.dtype == torch.int64
 
 
 def test_long_rows_list_twenty_at_most(caplog):

@@ -26,7 +26,6 @@ from sandwiching.policy.padding import padded_left, padded_right
 from sandwiching.policy.tokenization import encode, load_tokenizer
 from sandwiching.reward_model.heads import last_token_scores
 from sandwiching.training.artifacts import StageFolder
-from sandwiching.training.batching import right_pad
 from sandwiching.training.weights import lora_spec
 
 SFT = "sandwiching.training.sft:train_sft"
@@ -108,7 +107,7 @@ def own_logprobs(model: torch.nn.Module, folder: Path) -> list[Tensor]:
 @torch.no_grad()
 def own_scores(folder: Path) -> Tensor:
     prompts, responses, pad = encoded(folder)
-    tokens_BS, attention_BS = right_pad([a + b for a, b in zip(prompts, responses, strict=True)], pad)
+    tokens_BS, attention_BS = padded_right([a + b for a, b in zip(prompts, responses, strict=True)], pad)
     return last_token_scores(load_score_model(folder, torch.float32).eval(), tokens_BS, attention_BS)
 
 

@@ -14,12 +14,12 @@ from sandwiching.configs.schema import (
     OptimizerConfig,
 )
 from sandwiching.policy.loading import load_score_model
+from sandwiching.policy.padding import padded_right
 from sandwiching.policy.tokenization import encode, load_tokenizer, pad_token_id
 from sandwiching.reward_model.heads import last_token_scores
 from sandwiching.reward_model.normalise import normalised
 from sandwiching.tasks.readers import read_judgements
 from sandwiching.training.artifacts import StageFolder
-from sandwiching.training.batching import right_pad
 from sandwiching.training.metrics import read_metrics
 
 REWARD = "sandwiching.training.reward_model:train_reward_model"
@@ -47,7 +47,7 @@ def check_written(folder: StageFolder, judgements: Path, tolerance=1e-3):
         for response in (row.judgement.response_a, row.judgement.response_b):
             prompt, ids = encode(tokenizer, row.judgement.prompt, response, True, " ")
             texts[tuple(prompt + ids)] = response
-    tokens, attention = right_pad(list(texts), pad_token_id(tokenizer))
+    tokens, attention = padded_right(list(texts), pad_token_id(tokenizer))
     with torch.no_grad():
         unit = normalised(last_token_scores(model, tokens, attention), model.config)
     assert abs(unit.mean().item()) < tolerance
