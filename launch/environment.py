@@ -1,9 +1,11 @@
-"""Variables that must be set before torch, DeepSpeed or Ray are imported, here and in every worker."""
+"""What every process sets: variables before torch, DeepSpeed or Ray are imported, and how it computes after."""
 
 from __future__ import annotations
 
 import os
 import secrets
+
+from sandwiching.configs.schema import ResourcesConfig
 
 
 def set_library_environment(gpus: int) -> None:
@@ -25,3 +27,15 @@ def set_library_environment(gpus: int) -> None:
 def device_environment(gpus: int) -> dict[str, str]:
     """What worker processes need too: with resources.gpus 0 everything computes on CPU, whatever the machine has."""
     return {} if gpus else {"DS_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def prepare_process(resources: ResourcesConfig, threads: int) -> None:
+    """Once in each process that computes: its threads and memory, and its kernels.
+
+    Raises ValueError when resources.kernels names what is not installed here.
+    """
+    from sandwiching.kernels.backends import use_backend
+    from sandwiching.training.devices import use_threads
+
+    use_threads(threads)
+    use_backend(resources.kernels)

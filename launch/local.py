@@ -7,8 +7,8 @@ from types import TracebackType
 
 from sandwiching.configs.schema import ResourcesConfig
 from sandwiching.launch.cluster import usable_cpus
+from sandwiching.launch.environment import prepare_process
 from sandwiching.policy.engine import RolloutEngine, TransformersEngine
-from sandwiching.training.devices import use_threads
 from sandwiching.training.distributed import single_process_env
 from sandwiching.training.engines import build_engine
 from sandwiching.training.learner import DeepSpeedLearner
@@ -44,7 +44,7 @@ class LocalRunner:
         self.resources = resources
 
     def __enter__(self) -> LocalRunner:
-        use_threads(usable_cpus(self.resources))
+        prepare_process(self.resources, usable_cpus(self.resources))
         single_process_env()
         return self
 

@@ -17,7 +17,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from sandwiching.configs.schema import ResourcesConfig
 from sandwiching.launch.cluster import DoesNotFit, bundles, start_ray, usable_cpus
-from sandwiching.launch.environment import device_environment
+from sandwiching.launch.environment import device_environment, prepare_process
 from sandwiching.launch.workers import EngineGroup, Group, LearnerGroup, RoleActor, ScorerGroup
 from sandwiching.training.roles import EngineSpec, LearnerSpec, ScorerSpec
 from sandwiching.training.stage import StageCall, execute
@@ -29,10 +29,9 @@ def train_loop(config: dict[str, Any]) -> None:
     """What every Ray Train worker runs: its rank of each stage, in a process that stays warm."""
     import torch
 
-    from sandwiching.training.devices import use_threads
     from sandwiching.training.distributed import single_process_env
 
-    use_threads(config["threads"])
+    prepare_process(config["resources"], config["threads"])
     if torch.cuda.is_available():
         torch.cuda.set_device(get_device())
     single_process_env()

@@ -16,10 +16,10 @@ from ray.actor import ActorHandle
 from torch import Tensor
 
 from sandwiching.configs.schema import ResourcesConfig
+from sandwiching.launch.environment import prepare_process
 from sandwiching.policy.engine import Sampling
 from sandwiching.policy.records import Evaluation, PPOBatch, PromptBatch, Rollouts
 from sandwiching.training.artifacts import StageFolder
-from sandwiching.training.devices import use_threads
 from sandwiching.training.distributed import free_port, set_rank_environment
 from sandwiching.training.engines import build_engine
 from sandwiching.training.learner import DeepSpeedLearner
@@ -31,7 +31,7 @@ class RoleActor:
     """Hosts a role: an engine, a scorer or one rank of a learner."""
 
     def __init__(self, resources: ResourcesConfig, threads: int) -> None:
-        use_threads(threads)
+        prepare_process(resources, threads)
         self.resources = resources
         self.role: Any = None
 
