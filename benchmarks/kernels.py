@@ -70,12 +70,12 @@ def variants(inputs: Inputs) -> dict[str, dict[str, Callable[[], object]]]:
     def no_grad(function: Callable) -> Callable[[], object]:
         return lambda: torch.no_grad()(function)(*inputs)
 
-    def step(function: Callable[..., Tensor]) -> Callable[[], object]:
-        return lambda: function(*inputs[:2], *rest).backward()
+    def step(loss: Callable[..., tuple[Tensor, object]]) -> Callable[[], object]:
+        return lambda: loss(*inputs[:2], *rest)[0].backward()
 
     found = {
         "bare GEMMs": {"forward": floor(inputs, 1), "step": floor(inputs, 3)},
-        "ours": {"forward": no_grad(linear_logprob), "step": step(lambda *x: ppo_linear_loss(*x)[0])},
+        "ours": {"forward": no_grad(linear_logprob), "step": step(ppo_linear_loss)},
         "plain torch": {"forward": no_grad(reference.linear_logprob), "step": step(reference.ppo_linear_loss)},
         "compiled torch": {"forward": no_grad(compiled_forward), "step": step(compiled_loss)},
     }

@@ -14,8 +14,11 @@ import torch
 from torch import Tensor
 
 from sandwiching.kernels.head_ops import forward_kl_op, forward_op, ppo_op
+from sandwiching.kernels.returns import masked_statistics
 from sandwiching.kernels.returns_ops import token_returns_op, whiten_op
 from sandwiching.kernels.surrogate import clipped_surrogate
+
+__all__ = ["linear_logprob", "linear_logprob_kl", "masked_statistics", "ppo_linear_loss", "token_returns", "whiten"]
 
 Denominator = float | Tensor
 

@@ -67,15 +67,27 @@ def ppo_linear_loss(
     clip_range: float,
     entropy_coefficient: float,
     denominator: float | Tensor,
-) -> Tensor:
-    """The loss of ops.ppo_linear_loss."""
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss of ops.ppo_linear_loss, and its statistics by name."""
     target_N = target_N.where(mask_N, -100)
     logprob_N, entropy_N = linear_logprob(hidden_ND, weight_VD, target_N, temperature)
     log_ratio_N = (logprob_N - old_logprob_N).where(mask_N, 0.0).clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
     ratio_N = log_ratio_N.exp()
     clipped_N = ratio_N.clamp(1 - clip_range, 1 + clip_range)
-    loss_N = torch.maximum(-advantage_N * ratio_N, -advantage_N * clipped_N) - entropy_coefficient * entropy_N
-    return loss_N.where(mask_N, 0.0).sum() / denominator
+
+    def mean(x_N: Tensor) -> Tensor:
+        return x_N.where(mask_N, 0.0).sum() / denominator
+
+    loss = mean(torch.maximum(-advantage_N * ratio_N, -advantage_N * clipped_N))
+    statistics = {
+        "policy_loss": loss,
+        "entropy": mean(entropy_N),
+        "approx_kl": mean(log_ratio_N.square() / 2),
+        "clip_fraction": mean((ratio_N != clipped_N).to(ratio_N.dtype)),
+        "ratio": mean(ratio_N),
+        "ratio_squared": mean(ratio_N.square()),
+    }
+    return loss - entropy_coefficient * statistics["entropy"], statistics
 
 
 def token_returns(

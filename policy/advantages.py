@@ -5,14 +5,12 @@ Responses are right-padded: each mask row is true up to the response's last toke
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import reduce
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-EPSILON = 1e-8
+from sandwiching.kernels.ops import masked_statistics, token_returns, whiten
 
 
 def token_rewards(score_B: Tensor, kl_BT: Tensor, mask_BT: Tensor, kl_coefficient: float) -> Tensor:
@@ -21,33 +19,12 @@ def token_rewards(score_B: Tensor, kl_BT: Tensor, mask_BT: Tensor, kl_coefficien
     Their sum is score - kl_coefficient * sum of kl for every response with at least one token, ended by end-of-text or
     not (Ziegler et al., arXiv 1909.08593, eq. 2). A response without tokens gets no reward.
     """
-    rewards_BT = -kl_coefficient * kl_BT.where(mask_BT, 0.0)
-    return torch.where(last_token(mask_BT), rewards_BT + score_B[:, None], rewards_BT)
+    return token_returns(score_B, kl_BT, torch.zeros_like(kl_BT), mask_BT, kl_coefficient, 0.0, 0.0)[0]
 
 
-def last_token(mask_BT: Tensor) -> Tensor:
-    """[B, T] bool: true at the last response token alone."""
-    after_BT = torch.nn.functional.pad(mask_BT[:, 1:], (0, 1))
-    return mask_BT & ~after_BT
-
-
-def gae(rewards_BT: Tensor, values_BT: Tensor, mask_BT: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
-    """Advantages and returns [B, T] (Schulman et al., arXiv 1506.02438, eq. 16); zero at masked positions.
-
-    delta_t = r_t + gamma V_{t+1} - V_t; A_t = delta_t + gamma lam A_{t+1}; the value after the last token is 0.
-    Returns are A + V, with A before any whitening.
-    """
-    values_BT = values_BT.where(mask_BT, 0.0)
-    rewards_BT = rewards_BT.where(mask_BT, 0.0)
-    next_BT = torch.nn.functional.pad(values_BT[:, 1:], (0, 1))
-    delta_BT = rewards_BT + gamma * next_BT - values_BT
-    advantage_B = torch.zeros_like(rewards_BT[:, 0])
-    columns = []
-    for delta_B in reversed(delta_BT.unbind(1)):
-        advantage_B = delta_B + gamma * lam * advantage_B
-        columns.append(advantage_B)
-    advantages_BT = torch.stack(columns[::-1], dim=1).where(mask_BT, 0.0)
-    return advantages_BT, advantages_BT + values_BT
+def whitened(x_BT: Tensor, mask_BT: Tensor, shift_mean: bool = True) -> Tensor:
+    """x by its own mean and deviation: see kernels.ops.whiten."""
+    return whiten(x_BT, mask_BT, masked_statistics(x_BT, mask_BT), shift_mean)
 
 
 def leave_one_out(rewards_B: Tensor, group_B: Tensor) -> Tensor:
@@ -80,77 +57,47 @@ def _group_sums(rewards_B: Tensor, group_B: Tensor) -> tuple[Tensor, Tensor, Ten
     return count_B, sum_B, squares_B
 
 
-def _gae(
-    rewards_BT: Tensor, values_BT: Tensor, mask_BT: Tensor, gamma: float, lam: float, group_B: Tensor
-) -> tuple[Tensor, Tensor]:
-    return gae(rewards_BT, values_BT, mask_BT, gamma, lam)
+def gae(
+    score_B: Tensor,
+    kl_BT: Tensor,
+    values_BT: Tensor,
+    mask_BT: Tensor,
+    group_B: Tensor,
+    kl_coefficient: float,
+    gamma: float,
+    lam: float,
+) -> Estimate:
+    """Generalised advantage estimation (Schulman et al., arXiv 1506.02438, eq. 16)."""
+    return token_returns(score_B, kl_BT, values_BT, mask_BT, kl_coefficient, gamma, lam)
 
 
 def _by_sequence(advantage: Callable[[Tensor, Tensor], Tensor]) -> AdvantageFunction:
     """One advantage for all tokens of a response, from its summed rewards; no value model, so returns are 0."""
 
     def advantages(
-        rewards_BT: Tensor, values_BT: Tensor, mask_BT: Tensor, gamma: float, lam: float, group_B: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        advantage_B = advantage(rewards_BT.where(mask_BT, 0.0).sum(1), group_B)
-        return advantage_B[:, None].expand_as(rewards_BT).where(mask_BT, 0.0), torch.zeros_like(rewards_BT)
+        score_B: Tensor,
+        kl_BT: Tensor,
+        values_BT: Tensor,
+        mask_BT: Tensor,
+        group_B: Tensor,
+        kl_coefficient: float,
+        gamma: float,
+        lam: float,
+    ) -> Estimate:
+        rewards_BT = token_rewards(score_B, kl_BT, mask_BT, kl_coefficient)
+        advantage_B = advantage(rewards_BT.sum(1), group_B)
+        advantages_BT = advantage_B[:, None].expand_as(rewards_BT).where(mask_BT, 0.0)
+        return rewards_BT, advantages_BT, torch.zeros_like(rewards_BT), masked_statistics(advantages_BT, mask_BT)
 
     return advantages
 
 
-AdvantageFunction = Callable[[Tensor, Tensor, Tensor, float, float, Tensor], tuple[Tensor, Tensor]]
+Estimate = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Rewards, advantages and returns [B, T], and the advantages' statistics [3]: as kernels.ops.token_returns."""
+AdvantageFunction = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, float, float, float], Estimate]
 ADVANTAGES: dict[str, AdvantageFunction] = {
-    "gae": _gae,
+    "gae": gae,
     "leave_one_out": _by_sequence(leave_one_out),
     "group": _by_sequence(group),
 }
-"""(rewards_BT, values_BT, mask_BT, gamma, lam, group_B) -> advantages_BT, returns_BT."""
-
-
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """count, mean and m2 = sum of (x - mean)^2, fp64 scalars."""
-
-    count: Tensor
-    mean: Tensor
-    m2: Tensor
-
-    @property
-    def variance(self) -> Tensor:
-        """Biased (divided by count); 0 for an empty batch."""
-        return self.m2 / self.count.clamp(min=1)
-
-
-def masked_statistics(x_BT: Tensor, mask_BT: Tensor) -> Statistics:
-    """Statistics of the unmasked entries."""
-    x_N = x_BT[mask_BT].double()
-    count = torch.tensor(x_N.numel(), dtype=torch.float64, device=x_BT.device)
-    mean = x_N.sum() / count.clamp(min=1)
-    return Statistics(count, mean, (x_N - mean).square().sum())
-
-
-def merge_statistics(parts: Iterable[Statistics]) -> Statistics:
-    """Statistics of all parts together, from theirs alone (Chan, Golub and LeVeque, 1979)."""
-
-    def merge(a: Statistics, b: Statistics) -> Statistics:
-        count = (a.count + b.count).clamp(min=1)
-        difference = b.mean - a.mean
-        return Statistics(
-            a.count + b.count,
-            a.mean + difference * b.count / count,
-            a.m2 + b.m2 + difference.square() * a.count * b.count / count,
-        )
-
-    return reduce(merge, parts)
-
-
-def whiten(x_BT: Tensor, mask_BT: Tensor, shift_mean: bool = True, statistics: Statistics | None = None) -> Tensor:
-    """(x - mean) / sqrt(variance + 1e-8), plus the mean unless `shift_mean`; zero at masked positions.
-
-    `statistics` default to those of x; give merged ones when x is a share of the batch.
-    """
-    known = masked_statistics(x_BT, mask_BT) if statistics is None else statistics
-    white_BT = (x_BT - known.mean) / (known.variance + EPSILON).sqrt()
-    if not shift_mean:
-        white_BT = white_BT + known.mean
-    return white_BT.to(x_BT.dtype).where(mask_BT, 0.0)
+"""(score_B, kl_BT, values_BT, mask_BT, group_B, kl_coefficient, gamma, lam) -> Estimate."""

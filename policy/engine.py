@@ -14,10 +14,11 @@ from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel
 
 from sandwiching.policy.generation import GumbelNoise, row_seed
 from sandwiching.policy.loading import load_causal_lm
-from sandwiching.policy.logprobs import plain, response_logprobs
+from sandwiching.policy.logprobs import response_logprobs
 from sandwiching.policy.lora import LoraSpec, attach, load_adapter_weights
-from sandwiching.policy.padding import padded_left, padded_right
+from sandwiching.policy.padding import padded_left, padded_right, shared_prefix
 from sandwiching.policy.records import PromptBatch, Rollouts
+from sandwiching.policy.trunk import plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,12 +180,15 @@ class TransformersEngine:
         for start in range(0, len(prompts), self.max_batch):
             tokens_BP, attention_BP = padded_left(prompts[start : start + self.max_batch], self.pad_token_id)
             tokens_BT, mask_BT = padded_right(responses[start : start + self.max_batch], self.pad_token_id)
+            tokens_BS = torch.cat([tokens_BP, tokens_BT], dim=1)
+            attention_BS = torch.cat([attention_BP, mask_BT], dim=1)
             logprobs_BT, _ = response_logprobs(
                 self.model,
-                torch.cat([tokens_BP, tokens_BT], dim=1).to(self.device),
-                torch.cat([attention_BP, mask_BT], dim=1).to(self.device),
+                tokens_BS.to(self.device),
+                attention_BS.to(self.device),
                 tokens_BT.shape[1],
                 temperature,
+                shared_prefix(tokens_BS, attention_BS, tokens_BP.shape[1]),
             )
             sums.append(logprobs_BT.cpu().where(mask_BT, 0.0).sum(1))
         return torch.cat(sums)

@@ -1,10 +1,11 @@
-"""Vocabulary logits in fp32 from half-precision weights.
+"""Heads over a trunk's hidden states that compute in fp32 from half-precision weights.
 
 Logits rounded to bf16 move a token's log-prob by up to 8e-2, more than PPO's clip range forgives in a few tokens.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TypeVar
 
@@ -14,9 +15,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sandwiching.kernels.head import bf16_products
-from sandwiching.kernels.ops import linear_logprob
 
 H = TypeVar("H", bound=nn.Linear)
+R = TypeVar("R")
+
+HeadOp = Callable[[Tensor, Tensor, Tensor | None], R]
+"""(hidden [N, D], weight [V, D], bias [V] or None) -> whatever an op of kernels.ops makes of them."""
 
 
 class Float32Head(nn.Linear):
@@ -32,23 +36,23 @@ class Float32Head(nn.Linear):
         return float32_linear(input, self.weight, self.bias)
 
 
-class LogprobHead(nn.Linear):
-    """An LM head that goes from hidden states to log-probs itself; its weight keeps dtype and name.
+class OpHead(nn.Linear):
+    """An LM head that runs an op on its weight, in place of giving logits; the weight keeps its dtype and its name.
 
     ZeRO-3 gathers a weight only while its own module is called, so the module itself has to do all that needs it.
     """
 
     @classmethod
-    def of(cls, head: nn.Linear) -> LogprobHead:
+    def of(cls, head: nn.Linear) -> OpHead:
         """The same weight (shared, so it stays tied) under another forward."""
         return _sharing(cls, head)
 
-    def forward(self, hidden_ND: Tensor, target_N: Tensor, temperature: float) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Log-prob of the target and entropy in nats, [N] fp32: see linear_logprob."""
-        return linear_logprob(hidden_ND, self.weight, target_N, temperature, self.bias)
+    def forward(self, hidden_ND: Tensor, op: HeadOp[R]) -> R:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """What `op` makes of hidden states, weight and bias."""
+        return op(hidden_ND, self.weight, self.bias)
 
 
-def use_logprob_head(model: PreTrainedModel) -> None:
+def use_op_head(model: PreTrainedModel) -> None:
     """Replace the model's LM head in place, before deepspeed.initialize; the model gives no logits any more.
 
     Raises ValueError when the head is not a linear layer.
@@ -56,7 +60,26 @@ def use_logprob_head(model: PreTrainedModel) -> None:
     head = model.get_output_embeddings()
     if not isinstance(head, nn.Linear):
         raise ValueError(f"{type(model).__name__}: its output embeddings are {type(head).__name__}, not a linear layer")
-    model.set_output_embeddings(LogprobHead.of(head))
+    model.set_output_embeddings(OpHead.of(head))
+
+
+# What some families do to the logits behind the head, with the value that does nothing.
+_LOGIT_TRANSFORMS = {"final_logit_softcapping": None, "logit_scale": 1.0, "logits_scaling": 1.0}
+
+
+def apply_to_head(model: PreTrainedModel, hidden_ND: Tensor, op: HeadOp[R]) -> R:
+    """What `op` makes of hidden states and the LM head of `model`.
+
+    Raises ValueError for a model whose logits are more than a linear layer of its hidden states.
+    """
+    head = model.get_output_embeddings()
+    if not isinstance(head, nn.Linear):
+        raise ValueError(f"{type(model).__name__} has no linear LM head, but {type(head).__name__}")
+    settings = model.config.to_dict()
+    for name, neutral in _LOGIT_TRANSFORMS.items():
+        if settings.get(name, neutral) not in (neutral, None):
+            raise ValueError(f"{type(model).__name__}: {name}={settings[name]} changes the logits behind the head")
+    return head(hidden_ND, op) if isinstance(head, OpHead) else op(hidden_ND, head.weight, head.bias)
 
 
 def _sharing(cls: type[H], head: nn.Linear) -> H:

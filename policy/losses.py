@@ -8,68 +8,48 @@ response without tokens counts for nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from sandwiching.kernels.surrogate import clipped_surrogate
+from sandwiching.kernels.ops import PPOStatistics, ppo_linear_loss
+from sandwiching.policy.heads import HeadOp
+from sandwiching.policy.records import PPOBatch
 
 Denominator = float | Tensor
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyLossStatistics:
-    """Shares of an optimiser step's means: add them up over micro-batches and ranks.
+def policy_loss_op(
+    rows: PPOBatch, temperature: float, clip_range: float, entropy_coefficient: float, denominator: Denominator
+) -> HeadOp[tuple[Tensor, PPOStatistics]]:
+    """Clipped surrogate minus entropy bonus over the response tokens of `rows` (kernels.ops.ppo_linear_loss)."""
+    tokens_BS, mask_BT = rows.tokens_BS, rows.response_mask_BT
+    target_BT = tokens_BS[:, -mask_BT.shape[1] :]
+    target_N, old_N, advantage_N, mask_N = (
+        x_BT.flatten() for x_BT in (target_BT, rows.logprobs_BT, rows.advantages_BT, mask_BT)
+    )
 
-    approx_kl: mean log_ratio^2 / 2 against the sampling policy; clip_fraction: tokens whose ratio is outside the clip;
-    ratio: mean; ratio_squared: mean of squares. Scalars without gradient.
-    """
+    def loss(hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None) -> tuple[Tensor, PPOStatistics]:
+        return ppo_linear_loss(
+            hidden_ND,
+            weight_VD,
+            target_N,
+            old_N,
+            advantage_N,
+            mask_N,
+            temperature,
+            clip_range,
+            entropy_coefficient,
+            denominator,
+            bias_V,
+        )
 
-    approx_kl: Tensor
-    clip_fraction: Tensor
-    ratio: Tensor
-    ratio_squared: Tensor
-
-    def as_dict(self) -> dict[str, Tensor]:
-        """By name."""
-        return {
-            "approx_kl": self.approx_kl,
-            "clip_fraction": self.clip_fraction,
-            "ratio": self.ratio,
-            "ratio_squared": self.ratio_squared,
-        }
+    return loss
 
 
 def masked_mean(x_BT: Tensor, mask_BT: Tensor, denominator: Denominator) -> Tensor:
     """Sum over unmasked positions / denominator; what stands at masked ones, NaN included, has no influence."""
     return x_BT.where(mask_BT, 0.0).sum() / denominator
-
-
-def clipped_policy_loss(
-    logprobs_BT: Tensor,
-    old_BT: Tensor,
-    advantages_BT: Tensor,
-    mask_BT: Tensor,
-    clip_range: float,
-    denominator: Denominator,
-) -> tuple[Tensor, PolicyLossStatistics]:
-    """Negated clipped surrogate (Schulman et al., arXiv 1707.06347, eq. 7): max(-A r, -A clip(r, 1 -+ clip_range)).
-
-    r = exp(logprobs - old), the log-ratio clamped to +-20.
-    """
-    # Masked before anything else, so that no gradient passes through what stands at masked positions.
-    loss_BT, _, ratio_BT, log_ratio_BT = clipped_surrogate(
-        logprobs_BT.where(mask_BT, 0.0), old_BT.where(mask_BT, 0.0), advantages_BT, clip_range
-    )
-    with torch.no_grad():
-        statistics = PolicyLossStatistics(
-            approx_kl=masked_mean(0.5 * log_ratio_BT.square(), mask_BT, denominator),
-            clip_fraction=masked_mean(((ratio_BT - 1).abs() > clip_range).float(), mask_BT, denominator),
-            ratio=masked_mean(ratio_BT, mask_BT, denominator),
-            ratio_squared=masked_mean(ratio_BT.square(), mask_BT, denominator),
-        )
-    return masked_mean(loss_BT, mask_BT, denominator), statistics
 
 
 def clipped_value_loss(

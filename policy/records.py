@@ -12,6 +12,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from sandwiching.policy.padding import shared_prefix
+
 
 class BatchFirst:
     """Indexing, splitting and joining of records whose tensors and tuples are all B-first."""
@@ -52,6 +54,29 @@ class BatchFirst:
         )
 
 
+class Responses(BatchFirst):
+    """Widths of records of prompts and their responses."""
+
+    tokens_BS: Tensor
+    attention_BS: Tensor
+    response_mask_BT: Tensor
+
+    @property
+    def response_width(self) -> int:
+        """T."""
+        return self.response_mask_BT.shape[1]
+
+    @property
+    def prompt_width(self) -> int:
+        """P."""
+        return self.tokens_BS.shape[1] - self.response_width
+
+    @property
+    def shared_prefix(self) -> int:
+        """How many tokens all prompts begin with: see padding.shared_prefix."""
+        return shared_prefix(self.tokens_BS, self.attention_BS, self.prompt_width)
+
+
 @dataclass(frozen=True, slots=True)
 class PromptBatch:
     """Prompts to sample for. A row is one response to be: the same prompt stands once a sample.
@@ -81,7 +106,7 @@ class PromptBatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Rollouts(BatchFirst):
+class Rollouts(Responses):
     """Sampled responses, prompts left-padded to P and responses right-padded to T.
 
     tokens_BS int64; attention_BS bool (prompt and response tokens, the end-of-text included);
@@ -100,11 +125,6 @@ class Rollouts(BatchFirst):
 
     def __len__(self) -> int:
         return self.tokens_BS.shape[0]
-
-    @property
-    def prompt_width(self) -> int:
-        """P."""
-        return self.tokens_BS.shape[1] - self.response_mask_BT.shape[1]
 
     def with_prompt_width(self, width: int) -> Rollouts:
         """The same rollouts with prompts padded to `width` >= P; padding repeats the first token, out of attention."""
@@ -134,7 +154,7 @@ class Evaluation(BatchFirst):
 
 
 @dataclass(frozen=True, slots=True)
-class PPOBatch(BatchFirst):
+class PPOBatch(Responses):
     """What one update trains on: rollouts' tokens and masks, old log-probs and values, advantages, returns (fp32)."""
 
     tokens_BS: Tensor

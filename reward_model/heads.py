@@ -39,25 +39,19 @@ def init_score_head(model: PreTrainedModel, seed: int) -> None:
             head.bias.zero_()
 
 
-def last_token_hidden(model: PreTrainedModel, tokens_BS: Tensor, attention_BS: Tensor) -> Tensor:
-    """Hidden state of the trunk at the last real token of each text [B, D], in the trunk's dtype.
+def last_token(hidden_BSD: Tensor, attention_BS: Tensor) -> Tensor:
+    """Hidden state [B, D] at the last real token of each text.
 
-    Padding may stand left or right and never matters: positions count real tokens only, and what is real is what
-    `attention_BS` (bool) says, even where a real token has the id of padding.
+    Padding may stand left or right: what is real is what `attention_BS` says, even where a real token has the id of
+    padding.
     """
-    attention_BS = attention_BS.long()
-    position_BS = (attention_BS.cumsum(-1) - 1).clamp(min=0)
-    hidden_BSD = model.base_model(
-        input_ids=tokens_BS, attention_mask=attention_BS, position_ids=position_BS, use_cache=False
-    ).last_hidden_state
-    places_S = torch.arange(1, tokens_BS.shape[1] + 1, device=tokens_BS.device)
-    last_B = (attention_BS * places_S).argmax(-1)
+    places_S = torch.arange(1, attention_BS.shape[1] + 1, device=attention_BS.device)
+    last_B = (attention_BS.long() * places_S).argmax(-1)
     return hidden_BSD[torch.arange(len(last_B), device=last_B.device), last_B]
 
 
-def last_token_scores(model: PreTrainedModel, tokens_BS: Tensor, attention_BS: Tensor) -> Tensor:
-    """Raw score of each text [B] fp32; the head computes in fp32 whatever the trunk's dtype."""
+def scores_of(model: PreTrainedModel, hidden_BD: Tensor) -> Tensor:
+    """Raw scores [B] fp32 of texts' last hidden states; the head computes in fp32 whatever the trunk's dtype."""
     head = score_head(model)
-    hidden_BD = last_token_hidden(model, tokens_BS, attention_BS).float()
     bias = None if head.bias is None else head.bias.float()
-    return linear(hidden_BD, head.weight.float(), bias).squeeze(-1)
+    return linear(hidden_BD.float(), head.weight.float(), bias).squeeze(-1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sandwiching.configs.schema import PPOConfig, RewardModelConfig
-from sandwiching.policy.advantages import ADVANTAGES, token_rewards, whiten
+from sandwiching.policy.advantages import ADVANTAGES, token_rewards, whiten, whitened
 from sandwiching.policy.kl import KL_ESTIMATORS
 from sandwiching.policy.losses import MISSING_EOS
 from sandwiching.policy.records import Evaluation, PPOBatch, Rollouts
@@ -48,11 +48,19 @@ def experience(
     score_B = MISSING_EOS[ppo.missing_eos](combined_B, rollouts.finished_B, ppo.missing_eos_score)
     log_ratio_BT = (evaluation.logprobs_BT - reference_BT) * mask_BT
     penalty_BT = KL_ESTIMATORS[ppo.kl.estimator](log_ratio_BT) * mask_BT
-    rewards_BT = token_rewards(score_B, penalty_BT, mask_BT, kl_coefficient)
+    final_B, cost_BT, price = score_B, penalty_BT, kl_coefficient
     if ppo.whiten_rewards:
-        rewards_BT = whiten(rewards_BT, mask_BT, shift_mean=False)
-    advantages_BT, returns_BT = ADVANTAGES[ppo.advantage](
-        rewards_BT, evaluation.values_BT, mask_BT, ppo.gamma, ppo.lam, group_index(rollouts.prompt_ids)
+        rewards_BT = token_rewards(score_B, penalty_BT, mask_BT, kl_coefficient)
+        final_B, cost_BT, price = torch.zeros_like(score_B), -whitened(rewards_BT, mask_BT, shift_mean=False), 1.0
+    rewards_BT, advantages_BT, returns_BT, statistics_3 = ADVANTAGES[ppo.advantage](
+        final_B,
+        cost_BT,
+        evaluation.values_BT,
+        mask_BT,
+        group_index(rollouts.prompt_ids),
+        price,
+        ppo.gamma,
+        ppo.lam,
     )
     batch = PPOBatch(
         tokens_BS=rollouts.tokens_BS,
@@ -60,7 +68,7 @@ def experience(
         response_mask_BT=mask_BT,
         logprobs_BT=evaluation.logprobs_BT,
         values_BT=evaluation.values_BT,
-        advantages_BT=whiten(advantages_BT, mask_BT),
+        advantages_BT=whiten(advantages_BT, mask_BT, statistics_3),
         returns_BT=returns_BT,
     )
     kl_B = log_ratio_BT.sum(1)

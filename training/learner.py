@@ -19,8 +19,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from sandwiching.configs.schema import ResourcesConfig
-from sandwiching.policy.heads import use_logprob_head
+from sandwiching.policy.heads import use_op_head
 from sandwiching.policy.loading import load_causal_lm, load_score_model
+from sandwiching.policy.logprobs import logprob_op
 from sandwiching.policy.lora import adapter_weights
 from sandwiching.policy.modules import PolicyModule, ValueModule
 from sandwiching.policy.records import Evaluation, PPOBatch, Rollouts
@@ -40,7 +41,7 @@ from sandwiching.training.weights import export_trained, master_weights, persist
 def recompute_activations(model: PreTrainedModel, resources: ResourcesConfig) -> None:
     """If configured. Hugging Face recomputes in training mode only; that changes nothing else without dropout."""
     if resources.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
+        model.activation_checkpointing_enable()
         model.train()
 
 
@@ -63,10 +64,10 @@ class DeepSpeedLearner:
         rows = ppo.batch_size // ppo.minibatches // distributed.world_size()
         self.micro_batch = rows_per_micro_batch(rows, resources.micro_batch)
         trunk = load_causal_lm(spec.policy, torch.float32)
-        use_logprob_head(trunk)
+        use_op_head(trunk)
         recompute_activations(trunk, resources)
         self.module = PolicyModule(
-            trainable(trunk, spec.model.lora, spec.seed, "CAUSAL_LM"), ppo.sampling.temperature, ppo.value == "head"
+            trainable(trunk, spec.model.lora, spec.seed, "CAUSAL_LM"), value_head=ppo.value == "head"
         )
         shared = {
             "optimizer": ppo.optimizer,
@@ -96,52 +97,55 @@ class DeepSpeedLearner:
     @torch.no_grad()
     def evaluate(self, rollouts: Rollouts) -> Evaluation:
         """Log-probs, values and entropy of this rank's contiguous share of the rows."""
+        prefix = rollouts.shared_prefix
         share = torch.arange(len(rollouts)).chunk(distributed.world_size())[distributed.rank()]
-        parts = [self._evaluate_rows(rollouts.select(rows)) for rows in share.split(self.micro_batch)]
+        parts = [self._evaluate_rows(rollouts.select(rows), prefix) for rows in share.split(self.micro_batch)]
         return Evaluation.join(parts)
 
-    def _evaluate_rows(self, rows: Rollouts) -> Evaluation:
+    def _evaluate_rows(self, rows: Rollouts, prefix: int) -> Evaluation:
         rows = rows.to(self.policy.device)
         mask_BT = rows.response_mask_BT
-        width = mask_BT.shape[1]
-        logprobs_BT, entropy_BT, values_BT = self.policy(rows.tokens_BS, rows.attention_BS, width)
-        reference_BT = torch.zeros_like(logprobs_BT)
+        inputs = rows.tokens_BS, rows.attention_BS, prefix, rows.response_width
+        op = logprob_op(rows.tokens_BS, rows.response_width, self.spec.ppo.sampling.temperature)
+        (logprob_N, entropy_N), values_BT = self.policy(*inputs, op)
+        reference_N = torch.zeros_like(logprob_N)
         if self.spec.model.lora is not None:
-            reference_BT, _, _ = self.policy(rows.tokens_BS, rows.attention_BS, width, reference=True)
+            (reference_N, _), _ = self.policy(*inputs, op, reference=True)
         if self.value is not None:
-            values_BT = self.value(rows.tokens_BS, rows.attention_BS, width)
+            values_BT = self.value(*inputs)
         if values_BT is None:
-            values_BT = torch.zeros_like(logprobs_BT)
-        columns = (logprobs_BT, reference_BT, values_BT, entropy_BT)
-        return Evaluation(*((column * mask_BT).cpu() for column in columns))
+            values_BT = torch.zeros_like(mask_BT, dtype=torch.float32)
+        columns = (logprob_N, reference_N, values_BT, entropy_N)
+        return Evaluation(*((column.view(mask_BT.shape) * mask_BT).cpu() for column in columns))
 
     def update(self, batch: PPOBatch, step: int) -> dict[str, float]:
         """All epochs over `batch` (whole on every rank). Statistics are means over the optimiser steps."""
         ppo = self.spec.ppo
         scale = SCHEDULES[ppo.optimizer.scheduler](step, ppo.steps, ppo.optimizer.warmup_ratio)
+        prefix = batch.shared_prefix
         totals: dict[str, float] = {}
         for epoch in range(ppo.epochs):
             generator = torch.Generator().manual_seed((self.spec.seed * 100_003 + step) * 1_009 + epoch)
             order = torch.randperm(batch.tokens_BS.shape[0], generator=generator)
             for rows in order.chunk(ppo.minibatches):
-                for name, value in self._optimise(batch, rows, step, scale).items():
+                for name, value in self._optimise(batch, rows, prefix, step, scale).items():
                     totals[name] = totals.get(name, 0.0) + value
         count = ppo.epochs * ppo.minibatches
         if self.average:
             self.average.update(master_weights(self.module))
         return {name: total / count for name, total in totals.items()}
 
-    def _optimise(self, batch: PPOBatch, rows: Tensor, step: int, scale: float) -> dict[str, float]:
+    def _optimise(self, batch: PPOBatch, rows: Tensor, prefix: int, step: int, scale: float) -> dict[str, float]:
         """One optimiser step of policy and value on the minibatch `rows` (indexes into the whole batch)."""
         tokens = batch.response_mask_BT[rows].sum().clamp(min=1)
         mine = rows[distributed.rank() :: distributed.world_size()].split(self.micro_batch)
         micro_batches = [batch.select(part).to(self.policy.device) for part in mine]
         sums, norms, ppo = Sums(), {}, self.spec.ppo
         if step >= ppo.value_warmup_steps:
-            losses = policy_losses(self.policy, micro_batches, tokens, ppo, sums)
+            losses = policy_losses(self.policy, micro_batches, prefix, tokens, ppo, sums)
             norms["policy_gradient_norm"] = self.policy.step(losses, scale)
         if self.value is not None:
-            losses = value_losses(self.value, micro_batches, tokens, ppo, sums)
+            losses = value_losses(self.value, micro_batches, prefix, tokens, ppo, sums)
             norms["value_gradient_norm"] = self.value.step(losses, scale)
         names = sorted(sums.totals)
         values = distributed.all_sum(torch.stack([sums.totals[name] for name in names]))

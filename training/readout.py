@@ -10,7 +10,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from sandwiching.policy.padding import padded_right
+from sandwiching.policy.padding import padded_right, shared_prefix
+from sandwiching.policy.trunk import trunk_hidden
+from sandwiching.reward_model.heads import last_token, scores_of
 from sandwiching.training import distributed
 from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.devices import default_device
@@ -20,6 +22,17 @@ CHUNK = 256
 
 Reader = Callable[[PreTrainedModel, Tensor, Tensor], Tensor]
 """(model, tokens [B, S], attention [B, S]) -> one row a text [B, ...]."""
+
+
+def last_token_hidden(model: PreTrainedModel, tokens_BS: Tensor, attention_BS: Tensor) -> Tensor:
+    """Hidden state of the trunk at the last real token of each text [B, D], in the trunk's dtype."""
+    prefix = shared_prefix(tokens_BS, attention_BS)
+    return last_token(trunk_hidden(model, tokens_BS, attention_BS, prefix), attention_BS[:, prefix:])
+
+
+def last_token_scores(model: PreTrainedModel, tokens_BS: Tensor, attention_BS: Tensor) -> Tensor:
+    """Raw score of each text [B] fp32."""
+    return scores_of(model, last_token_hidden(model, tokens_BS, attention_BS))
 
 
 @torch.no_grad()

@@ -18,13 +18,12 @@ from sandwiching.configs.schema import DataConfig, LoraConfig, ModelConfig, Reso
 from sandwiching.policy.loading import load_score_model
 from sandwiching.policy.tokenization import load_tokenizer
 from sandwiching.reward_model.evaluate import evaluate
-from sandwiching.reward_model.heads import last_token_scores
 from sandwiching.reward_model.normalise import reference_statistics, write_statistics
 from sandwiching.training import distributed
 from sandwiching.training.artifacts import StageFolder, write_atomic
 from sandwiching.training.base import base_folder
 from sandwiching.training.devices import compute_dtype, default_device
-from sandwiching.training.readout import read_in_chunks
+from sandwiching.training.readout import last_token_scores, read_in_chunks
 from sandwiching.training.recorder import Observer, no_observer
 from sandwiching.training.reward_data import load_reward_data
 from sandwiching.training.reward_member import STAGE, Member, load_with_head, loss_terms, member_seed

@@ -5,12 +5,11 @@ from __future__ import annotations
 from transformers import PreTrainedModel
 
 from sandwiching.reward_model.evaluate import summarise
-from sandwiching.reward_model.heads import last_token_hidden
 from sandwiching.reward_model.probe import fit_probe
 from sandwiching.training import distributed
 from sandwiching.training.devices import compute_dtype, default_device
 from sandwiching.training.metrics import MetricsLog
-from sandwiching.training.readout import read_in_chunks
+from sandwiching.training.readout import last_token_hidden, read_in_chunks
 from sandwiching.training.reward_member import STAGE, Member, load_with_head
 from sandwiching.training.weights import export_trained
 

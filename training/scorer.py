@@ -9,9 +9,9 @@ from transformers import PreTrainedModel
 from sandwiching.policy.loading import load_causal_lm, load_score_model
 from sandwiching.policy.logprobs import response_logprobs
 from sandwiching.policy.records import Rollouts
-from sandwiching.reward_model.heads import last_token_scores
 from sandwiching.reward_model.normalise import normalised
 from sandwiching.training.devices import compute_dtype, default_device
+from sandwiching.training.readout import last_token_scores
 from sandwiching.training.roles import ScorerSpec, Scores
 
 
@@ -36,24 +36,26 @@ class TransformersScorer:
     @torch.no_grad()
     def score(self, rollouts: Rollouts) -> Scores:
         """Normalised rewards [K, B], and reference log-probs [B, T] when a reference is held."""
+        prefix = rollouts.shared_prefix
         parts = torch.arange(len(rollouts)).split(self.micro_batch)
-        scored = [self._score_rows(rollouts.select(rows).to(self.device)) for rows in parts]
+        scored = [self._score_rows(rollouts.select(rows).to(self.device), prefix) for rows in parts]
         references = [part.reference_logprobs_BT for part in scored if part.reference_logprobs_BT is not None]
         return Scores(
             rewards_KB=torch.cat([part.rewards_KB for part in scored], dim=1),
             reference_logprobs_BT=torch.cat(references) if references else None,
         )
 
-    def _score_rows(self, rows: Rollouts) -> Scores:
+    def _score_rows(self, rows: Rollouts, prefix: int) -> Scores:
         rewards = [
             normalised(last_token_scores(member, rows.tokens_BS, rows.attention_BS), member.config)
             for member in self.members
         ]
-        return Scores(torch.stack(rewards).cpu(), self._reference(rows))
+        return Scores(torch.stack(rewards).cpu(), self._reference(rows, prefix))
 
-    def _reference(self, rows: Rollouts) -> Tensor | None:
+    def _reference(self, rows: Rollouts, prefix: int) -> Tensor | None:
         if self.reference is None:
             return None
-        width = rows.response_mask_BT.shape[1]
-        logprobs_BT, _ = response_logprobs(self.reference, rows.tokens_BS, rows.attention_BS, width, self.temperature)
+        logprobs_BT, _ = response_logprobs(
+            self.reference, rows.tokens_BS, rows.attention_BS, rows.response_width, self.temperature, prefix
+        )
         return (logprobs_BT * rows.response_mask_BT).cpu()

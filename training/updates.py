@@ -8,11 +8,14 @@ import torch
 from torch import Tensor
 
 from sandwiching.configs.schema import PPOConfig
-from sandwiching.policy.losses import clipped_policy_loss, clipped_value_loss
+from sandwiching.policy.losses import clipped_value_loss, policy_loss_op
 from sandwiching.policy.records import PPOBatch
 from sandwiching.training.engine import TrainingEngine
 
 Losses = Iterator[Callable[[], Tensor]]
+
+POLICY_STATISTICS = ("policy_loss", "entropy", "approx_kl", "clip_fraction", "ratio", "ratio_squared")
+"""Fields of kernels' PPOStatistics that are reported."""
 
 
 class Sums:
@@ -28,35 +31,40 @@ class Sums:
 
 
 def policy_losses(
-    engine: TrainingEngine, micro_batches: Sequence[PPOBatch], tokens: Tensor, ppo: PPOConfig, sums: Sums
+    engine: TrainingEngine,
+    micro_batches: Sequence[PPOBatch],
+    prefix: int,
+    tokens: Tensor,
+    ppo: PPOConfig,
+    sums: Sums,
 ) -> Losses:
     """Clipped surrogate, entropy bonus, and the value loss of a value head on the trunk.
 
-    tokens: response tokens of the whole optimiser step, the denominator that makes the loss independent of ranks.
+    prefix: see policy/trunk.py. tokens: response tokens of the whole optimiser step, the denominator that makes the
+    loss independent of ranks.
     """
 
     def loss(rows: PPOBatch) -> Tensor:
-        mask_BT = rows.response_mask_BT
-        logprobs_BT, entropy_BT, values_BT = engine(rows.tokens_BS, rows.attention_BS, mask_BT.shape[1])
-        total, statistics = clipped_policy_loss(
-            logprobs_BT, rows.logprobs_BT, rows.advantages_BT, mask_BT, ppo.clip_range, tokens
-        )
-        entropy = (entropy_BT * mask_BT).sum() / tokens
-        sums.add({"policy_loss": total, "entropy": entropy, **statistics.as_dict()})
-        if values_BT is not None:
-            total = total + _value_loss(values_BT, rows, tokens, ppo, sums)
-        return total - ppo.entropy_coefficient * entropy
+        op = policy_loss_op(rows, ppo.sampling.temperature, ppo.clip_range, ppo.entropy_coefficient, tokens)
+        (total, statistics), values_BT = engine(rows.tokens_BS, rows.attention_BS, prefix, rows.response_width, op)
+        sums.add({name: getattr(statistics, name) for name in POLICY_STATISTICS})
+        return total if values_BT is None else total + _value_loss(values_BT, rows, tokens, ppo, sums)
 
     return (lambda rows=rows: loss(rows) for rows in micro_batches)
 
 
 def value_losses(
-    engine: TrainingEngine, micro_batches: Sequence[PPOBatch], tokens: Tensor, ppo: PPOConfig, sums: Sums
+    engine: TrainingEngine,
+    micro_batches: Sequence[PPOBatch],
+    prefix: int,
+    tokens: Tensor,
+    ppo: PPOConfig,
+    sums: Sums,
 ) -> Losses:
     """Clipped value loss of a value model of its own."""
 
     def loss(rows: PPOBatch) -> Tensor:
-        values_BT = engine(rows.tokens_BS, rows.attention_BS, rows.response_mask_BT.shape[1])
+        values_BT = engine(rows.tokens_BS, rows.attention_BS, prefix, rows.response_width)
         return _value_loss(values_BT, rows, tokens, ppo, sums)
 
     return (lambda rows=rows: loss(rows) for rows in micro_batches)

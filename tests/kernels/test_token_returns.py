@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sandwiching.kernels import reference
 from sandwiching.kernels.backends import CUDA_LIBRARY, has_triton, use_backend
 from sandwiching.kernels.ops import token_returns, whiten
-from sandwiching.policy import advantages
+from sandwiching.kernels.returns import merge_rows
 
 needs_triton = pytest.mark.skipif(not has_triton(), reason="Triton is not installed")
 needs_library = pytest.mark.skipif(not CUDA_LIBRARY.exists(), reason="python setup.py build_kernels was not run")
@@ -65,17 +65,14 @@ def test_any_batch_agrees_with_the_loop(returns_backend, lengths, extra, kl_coef
 
 
 @pytest.mark.parametrize("lengths", [(600, 1, 0, 256, 257, 255, 31, 32, 33), (0, 0)])
-def test_long_rows_and_the_functions_of_policy(returns_backend, lengths):
+def test_long_rows(returns_backend, lengths):
     arguments = batch(lengths, 600)
-    score_B, kl_BT, values_BT, mask_BT = double(arguments)
-    rewards_BT = advantages.token_rewards(score_B, kl_BT, mask_BT, 0.05)
-    advantages_BT, returns_BT = advantages.gae(rewards_BT, values_BT, mask_BT, 0.99, 0.95)
-    known = advantages.masked_statistics(advantages_BT, mask_BT)
+    expected = reference.token_returns(*double(arguments), 0.05, 0.99, 0.95)
     found = token_returns(*arguments, 0.05, 0.99, 0.95)
-    agree(found, (rewards_BT, advantages_BT, returns_BT, torch.stack([known.count, known.mean, known.m2])))
+    agree(found, expected)
     for shift_mean in (True, False):
-        white_BT = whiten(found[1], mask_BT, found[3], shift_mean)
-        agree([white_BT], [advantages.whiten(advantages_BT, mask_BT, shift_mean)])
+        white_BT = whiten(found[1], arguments[3], found[3], shift_mean)
+        agree([white_BT], [reference.whiten(expected[1], arguments[3], expected[3], shift_mean)])
 
 
 def test_statistics_of_advantages_far_from_zero(returns_backend):
@@ -92,8 +89,7 @@ def test_shares_of_a_batch_merge_and_two_runs_give_the_same_bits(returns_backend
     assert all(torch.equal(x, y) for x, y in zip(whole, again, strict=True))
     parts = [token_returns(*(x[rows] for x in arguments), 0.05, 1.0, 0.95) for rows in (slice(0, 1), slice(1, 4))]
     assert torch.equal(torch.cat([part[1] for part in parts]), whole[1])
-    merged = advantages.merge_statistics(advantages.Statistics(*part[3]) for part in parts)
-    agree([torch.stack([merged.count, merged.mean, merged.m2])], [whole[3]])
+    agree([merge_rows(torch.stack([part[3] for part in parts]))], [whole[3]])
 
 
 def test_views_and_empty_batches(returns_backend):

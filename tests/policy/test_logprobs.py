@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,11 +16,11 @@ from transformers import (
 )
 
 from sandwiching.kernels.chunked import CHUNK_BYTES
-from sandwiching.policy import logprobs as module
-from sandwiching.policy.heads import LogprobHead, use_logprob_head
-from sandwiching.policy.logprobs import naive_response_logprobs, response_logprobs
+from sandwiching.policy.heads import HeadOp, OpHead, apply_to_head, use_op_head
+from sandwiching.policy.logprobs import logprob_op, naive_response_logprobs, response_hidden, response_logprobs
 from sandwiching.policy.lora import LoraSpec, attach
 from sandwiching.policy.padding import padded_left, padded_right
+from sandwiching.policy.trunk import trunk_hidden
 
 T = 6
 
@@ -85,14 +86,14 @@ def test_padding_does_not_matter(model: PreTrainedModel):
         torch.testing.assert_close(alone[0], padded[i][wide_mask_BT[i]], atol=2e-5, rtol=0)
 
 
-class Counter(LogprobHead):
+class Counter(OpHead):
     """A head that remembers how many rows it was asked for."""
 
     rows = 0
 
-    def forward(self, hidden_ND: Tensor, target_N: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    def forward(self, hidden_ND: Tensor, op: HeadOp[Any]) -> Any:
         Counter.rows += len(hidden_ND)
-        return super().forward(hidden_ND, target_N, temperature)
+        return super().forward(hidden_ND, op)
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -124,7 +125,7 @@ def test_bf16_models_get_fp32_logits(model: PreTrainedModel, install: bool):
         exact_BTV = (hidden_BSD.double() @ head.weight.double().T)[:, -T - 1 : -1].log_softmax(-1)
         rounded_BTV = head(hidden_BSD).double()[:, -T - 1 : -1].log_softmax(-1)
         if install:
-            use_logprob_head(model)
+            use_op_head(model)
         logprobs_BT, entropy_BT = response_logprobs(model, tokens_BS, attention_BS, T, 1.0)
     target_BT1 = tokens_BS[:, -T:, None]
     exact_BT, rounded_BT = (x.gather(-1, target_BT1).squeeze(-1)[mask_BT] for x in (exact_BTV, rounded_BTV))
@@ -142,16 +143,17 @@ def test_the_head_is_exact_under_autocast(model: PreTrainedModel):
     assert isinstance(head, nn.Linear)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         logprobs_BT, _ = response_logprobs(model, tokens_BS, attention_BS, T, 1.0)
-        hidden_BSD = module.trunk_hidden(model, tokens_BS, attention_BS)
+        hidden_BSD = trunk_hidden(model, tokens_BS, attention_BS)
         assert head(hidden_BSD).dtype == torch.bfloat16, "autocast would round the logits"
     with torch.no_grad():
-        expected_BT, _ = module.logprobs_from_hidden(model, hidden_BSD.float(), tokens_BS, T, 1.0)
-    torch.testing.assert_close(logprobs_BT, expected_BT, atol=1e-5, rtol=0)
+        op = logprob_op(tokens_BS, T, 1.0)
+        expected_N, _ = apply_to_head(model, response_hidden(hidden_BSD.float(), T), op)
+    torch.testing.assert_close(logprobs_BT.flatten(), expected_N, atol=1e-5, rtol=0)
 
 
 def test_the_head_keeps_names_and_ties(model: PreTrainedModel):
     before = model.state_dict().keys()
-    use_logprob_head(model)
+    use_op_head(model)
     assert model.state_dict().keys() == before
     head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
     assert head is not None

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sandwiching.policy.losses import MISSING_EOS, clipped_policy_loss, clipped_value_loss
+from sandwiching.policy.losses import MISSING_EOS, clipped_value_loss, policy_loss_op
+from sandwiching.policy.records import PPOBatch
 
 T = 5
 lengths = st.lists(st.integers(0, T), min_size=1, max_size=6)
@@ -23,59 +24,32 @@ def columns(lengths_B: list[int], seed: int, scale: float, n: int) -> tuple[Tens
     return mask_BT, [x.where(mask_BT, torch.nan) for x in tensors]
 
 
-@given(lengths, seeds, st.sampled_from([0.1, 1.0, 30.0]), st.floats(0.05, 0.5))
-def test_policy_loss_equals_the_loop(lengths_B: list[int], seed: int, scale: float, clip_range: float):
-    mask_BT, (new_BT, old_BT, advantages_BT) = columns(lengths_B, seed, scale, 3)
-    loss, statistics = clipped_policy_loss(new_BT, old_BT, advantages_BT, mask_BT, clip_range, 7.0)
-    total = kl = outside = first = second = 0.0
+def head_case(lengths_B: list[int], seed: int) -> tuple[PPOBatch, Tensor, Tensor]:
+    """Rows with two prompt columns, hidden states [N, 4] and a head over 11 tokens."""
+    mask_BT, (old_BT, advantages_BT, values_BT) = columns(lengths_B, seed, 1.0, 3)
+    generator = torch.Generator().manual_seed(seed)
+    tokens_BS = torch.randint(0, 11, (len(mask_BT), 2 + T), generator=generator)
+    attention_BS = torch.cat([torch.ones(len(mask_BT), 2, dtype=torch.bool), mask_BT], dim=1)
+    fp32 = [x.float() for x in (old_BT - 2, values_BT, advantages_BT, values_BT)]
+    hidden_ND, weight_VD = (torch.randn(n, 4, generator=generator) for n in (mask_BT.numel(), 11))
+    return PPOBatch(tokens_BS, attention_BS, mask_BT, *fp32), hidden_ND, weight_VD
+
+
+@given(lengths, seeds)
+def test_policy_loss_is_that_of_the_response_tokens(lengths_B: list[int], seed: int):
+    rows, hidden_ND, weight_VD = head_case(lengths_B, seed)
+    loss, statistics = policy_loss_op(rows, 0.7, 0.2, 0.01, 7.0)(hidden_ND, weight_VD, None)
+    logprobs_NV = (hidden_ND.double() @ weight_VD.double().T / 0.7).log_softmax(-1)
+    total = entropy = 0.0
     for i, length in enumerate(lengths_B):
         for t in range(length):
-            log_ratio = min(max((new_BT[i, t] - old_BT[i, t]).item(), -20), 20)
-            ratio, advantage = math.exp(log_ratio), advantages_BT[i, t].item()
-            clipped = min(max(ratio, 1 - clip_range), 1 + clip_range)
-            total += -min(advantage * ratio, advantage * clipped)
-            kl += log_ratio**2 / 2
-            outside += ratio != clipped
-            first += ratio
-            second += ratio**2
-    assert loss.item() == pytest.approx(total / 7, rel=1e-9, abs=1e-12)
-    expected = {"approx_kl": kl, "clip_fraction": outside, "ratio": first, "ratio_squared": second}
-    for name, value in statistics.as_dict().items():
-        assert value.item() == pytest.approx(expected[name] / 7, rel=1e-6, abs=1e-12)
-
-
-def test_before_the_first_step_the_loss_is_minus_the_mean_advantage():
-    mask_BT, (logprobs_BT, advantages_BT) = columns([3, T, 0], 0, 1.0, 2)
-    logprobs_BT.requires_grad_()
-    tokens = mask_BT.sum()
-    loss, statistics = clipped_policy_loss(logprobs_BT, logprobs_BT.detach(), advantages_BT, mask_BT, 0.2, tokens)
-    assert loss.item() == pytest.approx(-advantages_BT[mask_BT].mean().item())
-    assert (statistics.approx_kl, statistics.clip_fraction) == (0, 0)
-    assert statistics.ratio.item() == pytest.approx(1)
-    loss.backward()
-    assert logprobs_BT.grad is not None
-    torch.testing.assert_close(logprobs_BT.grad[mask_BT], -advantages_BT[mask_BT] / tokens)
-    assert not logprobs_BT.grad[~mask_BT].any(), "masked positions, NaN as they are, get no gradient"
-
-
-def test_clipped_tokens_have_no_gradient_when_the_clip_binds():
-    new_BT = torch.tensor([[0.5, 0.5, -0.5, -0.5]], requires_grad=True)
-    advantages_BT = torch.tensor([[1.0, -1.0, 1.0, -1.0]])
-    mask_BT = torch.ones(1, 4, dtype=torch.bool)
-    loss, _ = clipped_policy_loss(new_BT, torch.zeros(1, 4), advantages_BT, mask_BT, 0.2, 1)
-    loss.backward()
-    assert new_BT.grad is not None
-    assert (new_BT.grad != 0).tolist() == [[False, True, True, False]]
-
-
-def test_absurd_log_ratios_stay_finite():
-    mask_BT = torch.ones(1, 2, dtype=torch.bool)
-    new_BT = torch.tensor([[1e4, -1e4]], requires_grad=True)
-    loss, _ = clipped_policy_loss(new_BT, torch.zeros(1, 2), -torch.ones(1, 2), mask_BT, 0.2, 2)
-    loss.backward()
-    assert loss.isfinite()
-    assert new_BT.grad is not None
-    assert new_BT.grad.isfinite().all()
+            logprobs_V = logprobs_NV[i * T + t]
+            ratio = math.exp(logprobs_V[rows.tokens_BS[i, 2 + t]].item() - rows.logprobs_BT[i, t].item())
+            advantage = rows.advantages_BT[i, t].item()
+            total -= min(advantage * ratio, advantage * min(max(ratio, 0.8), 1.2))
+            entropy -= (logprobs_V.exp() * logprobs_V).sum().item()
+    assert statistics.policy_loss.item() == pytest.approx(total / 7, rel=1e-4, abs=1e-5)
+    assert loss.item() == pytest.approx((total - 0.01 * entropy) / 7, rel=1e-4, abs=1e-5)
 
 
 @given(lengths, seeds, st.sampled_from([0.1, 10.0]), st.floats(0.05, 0.5))
@@ -93,30 +67,28 @@ def test_value_loss_equals_the_loop(lengths_B: list[int], seed: int, scale: floa
 
 @given(lengths, seeds, st.integers(1, 6))
 def test_losses_do_not_depend_on_how_rows_are_split(lengths_B: list[int], seed: int, parts: int):
-    mask_BT, data = columns(lengths_B, seed, 1.0, 3)
+    mask_BT, (values_BT, old_BT, returns_BT) = columns(lengths_B, seed, 1.0, 3)
     tokens = mask_BT.sum().clamp(min=1)
-    for loss in (
-        lambda columns: clipped_policy_loss(*columns, clip_range=0.2, denominator=tokens)[0],
-        lambda columns: clipped_value_loss(*columns, clip_range=0.2, denominator=tokens),
-    ):
-        whole = data[0].clone().requires_grad_()
-        split = data[0].clone().requires_grad_()
-        together = loss((whole, *data[1:], mask_BT))
-        together.backward()
-        pieces = [loss([x[i::parts] for x in (split, *data[1:], mask_BT)]) for i in range(parts)]
-        torch.stack(pieces).sum().backward()
-        torch.testing.assert_close(torch.stack(pieces).sum(), together)
-        assert whole.grad is not None
-        torch.testing.assert_close(split.grad, whole.grad)
+    whole, split = (values_BT.clone().requires_grad_() for _ in range(2))
+    together = clipped_value_loss(whole, old_BT, returns_BT, mask_BT, 0.2, tokens)
+    together.backward()
+    pieces = []
+    for i in range(parts):
+        new_BT, held_BT, target_BT, kept_BT = (x[i::parts] for x in (split, old_BT, returns_BT, mask_BT))
+        pieces.append(clipped_value_loss(new_BT, held_BT, target_BT, kept_BT, 0.2, tokens))
+    torch.stack(pieces).sum().backward()
+    torch.testing.assert_close(torch.stack(pieces).sum(), together)
+    assert whole.grad is not None
+    torch.testing.assert_close(split.grad, whole.grad)
 
 
 def test_rows_without_tokens_change_nothing():
-    mask_BT, data = columns([3, T], 0, 1.0, 3)
-    empty = torch.full((2, T), torch.nan, dtype=torch.float64)
-    wider = [torch.cat([x, empty]) for x in data]
-    wider_mask_BT = torch.cat([mask_BT, torch.zeros(2, T, dtype=torch.bool)])
-    loss, _ = clipped_policy_loss(data[0], data[1], data[2], mask_BT, 0.2, mask_BT.sum())
-    again, _ = clipped_policy_loss(wider[0], wider[1], wider[2], wider_mask_BT, 0.2, wider_mask_BT.sum())
+    mask_BT, (values_BT, old_BT, returns_BT) = columns([3, T], 0, 1.0, 3)
+    empty_BT = torch.full((2, T), torch.nan, dtype=torch.float64)
+    loss = clipped_value_loss(values_BT, old_BT, returns_BT, mask_BT, 0.2, mask_BT.sum())
+    values_BT, old_BT, returns_BT = (torch.cat([x, empty_BT]) for x in (values_BT, old_BT, returns_BT))
+    mask_BT = torch.cat([mask_BT, torch.zeros(2, T, dtype=torch.bool)])
+    again = clipped_value_loss(values_BT, old_BT, returns_BT, mask_BT, 0.2, mask_BT.sum())
     torch.testing.assert_close(again, loss)
 
 

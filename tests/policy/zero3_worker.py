@@ -17,11 +17,13 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
 from sandwiching.kernels.chunked import CHUNK_BYTES
-from sandwiching.policy.heads import use_logprob_head
+from sandwiching.policy.heads import use_op_head
 from sandwiching.policy.logprobs import response_logprobs
 from sandwiching.policy.lora import LoraSpec, attach
 
 T = 6
+PREFIX = 4
+"""All rows begin with so many equal tokens, which go through the sharded trunk as one row."""
 
 
 class Policy(nn.Module):
@@ -32,12 +34,12 @@ class Policy(nn.Module):
         self.model = model
 
     def forward(self, tokens_BS: Tensor, attention_BS: Tensor) -> Tensor:
-        return response_logprobs(self.model, tokens_BS, attention_BS, T, 0.9)[0]
+        return response_logprobs(self.model, tokens_BS, attention_BS, T, 0.9, PREFIX)[0]
 
 
 def build(folder: Path, dtype: torch.dtype, lora: bool) -> Policy:
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
-    use_logprob_head(model)
+    use_op_head(model)
     return Policy(attach(model, LoraSpec(4, 8), 0, "CAUSAL_LM") if lora else model)
 
 
@@ -65,6 +67,7 @@ def main(folder: Path, bf16: bool, lora: bool) -> None:
     tokens_BS = torch.randint(0, 256, (4, 15), generator=torch.Generator().manual_seed(dist.get_rank()))
     attention_BS = torch.ones_like(tokens_BS).bool()
     attention_BS[1, :3] = False
+    tokens_BS[:, :PREFIX] = tokens_BS[1, 3 : 3 + PREFIX] = torch.arange(PREFIX)
     weights_T = torch.arange(1.0, T + 1)
 
     expected_BT = whole(tokens_BS, attention_BS)

@@ -24,8 +24,8 @@ from sandwiching.policy.logprobs import response_logprobs
 from sandwiching.policy.lora import attach, load_adapter_weights
 from sandwiching.policy.padding import padded_left, padded_right
 from sandwiching.policy.tokenization import encode, load_tokenizer
-from sandwiching.reward_model.heads import last_token_scores
 from sandwiching.training.artifacts import StageFolder
+from sandwiching.training.readout import last_token_scores
 from sandwiching.training.weights import lora_spec
 
 SFT = "sandwiching.training.sft:train_sft"

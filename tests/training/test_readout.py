@@ -3,8 +3,7 @@
 import torch
 from transformers import AutoModelForCausalLM
 
-from sandwiching.reward_model.heads import last_token_hidden
-from sandwiching.training.readout import CHUNK, read_in_chunks, read_texts
+from sandwiching.training.readout import CHUNK, last_token_hidden, read_in_chunks, read_texts
 
 TEXTS = [[65 + i] * (1 + i * 7 % 11) for i in range(30)]
 

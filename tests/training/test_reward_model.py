@@ -16,11 +16,11 @@ from sandwiching.configs.schema import (
 from sandwiching.policy.loading import load_score_model
 from sandwiching.policy.padding import padded_right
 from sandwiching.policy.tokenization import encode, load_tokenizer, pad_token_id
-from sandwiching.reward_model.heads import last_token_scores
 from sandwiching.reward_model.normalise import normalised
 from sandwiching.tasks.readers import read_judgements
 from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.metrics import read_metrics
+from sandwiching.training.readout import last_token_scores
 
 REWARD = "sandwiching.training.reward_model:train_reward_model"
 
