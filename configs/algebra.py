@@ -1,7 +1,7 @@
 """Batch algebra: how the global batches of a config are cut over ranks, micro-batches and accumulation.
 
 sft.batch_size     = learner_ranks x micro_batch x accumulation
-ppo.batch_size     = prompts x samples_per_prompt = minibatches x learner_ranks x rows of a rank
+ppo.batch_size     = prompts x samples_per_prompt = minibatches x learner_ranks x responses of a rank
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ def batch_algebra(config: Config) -> list[str]:
     if ppo is not None:
         size, samples, minibatches = ppo.batch_size, ppo.samples_per_prompt, ppo.minibatches
         minibatch = size // minibatches
-        rows = largest_divisor(minibatch // ranks, resources.micro_batch)
+        passes = -(-minibatch // ranks // resources.micro_batch)
         updates = ppo.steps * ppo.epochs * minibatches
         lines += [
             f"ppo: {size} responses a step = {size // samples} prompts x {samples} samples",
             f"ppo: {size} responses = {minibatches} minibatches x {minibatch}",
-            f"ppo: a minibatch of {minibatch} = {_cut(minibatch, rows, ranks)}",
+            f"ppo: a minibatch of {minibatch} = {ranks} ranks x {minibatch // ranks} responses; in {passes} passes of "
+            f"{resources.micro_batch} of full length, or fewer of more that are shorter",
             f"ppo: {ppo.steps} steps x {size} responses = {ppo.steps * size} episodes",
             f"ppo: {ppo.steps} steps x {ppo.epochs} epochs x {minibatches} minibatches = {updates} optimiser steps",
         ]
@@ -68,11 +69,6 @@ def divisibility_problems(config: Config) -> Iterator[str]:
             f"ppo.batch_size={size} must be a multiple of ppo.minibatches={minibatches} times "
             f"resources.learner_ranks={ranks}; {_nearest(size, whole)} would do"
         )
-
-
-def largest_divisor(number: int, limit: int) -> int:
-    """The largest divisor of `number` that is at most `limit`."""
-    return next(size for size in range(min(number, limit), 0, -1) if number % size == 0)
 
 
 def _cut(size: int, rows: int, ranks: int) -> str:

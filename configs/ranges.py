@@ -136,7 +136,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     ),
     "RewardModelConfig.combine": ("mean", "wco", "uwo"),
     "RewardModelConfig.noise": ("none", "smoothing"),
-    "KLConfig.estimator": ("k1", "k2", "k3"),
+    "KLConfig.estimator": ("k1", "k2", "k3", "exact"),
     "KLConfig.controller": ("fixed", "adaptive"),
     "PPOConfig.advantage": ("gae", "leave_one_out", "group"),
     "PPOConfig.value": ("model", "head"),
@@ -144,7 +144,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "CheckConfig.split": ("final", "dev"),
     "CheckConfig.floor": ("sft",),
     "ArmConfig.tier": ("weak", "expert"),
-    "ResourcesConfig.kernels": ("auto", "torch", "triton", "cuda"),
+    "ResourcesConfig.kernels": ("auto", "torch", "triton", "cuda", "reference"),
 }
 
 FREE_TEXT = (

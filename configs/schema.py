@@ -81,13 +81,13 @@ class ResourcesConfig:
     offload: bool = False
     """Optimiser state in host memory."""
     micro_batch: int = 8
-    """Sequences a forward and backward pass on one rank."""
+    """Sequences a forward and backward pass on one rank; PPO sorts them by length, and takes more that are shorter."""
     rollout_batch: int = 64
     """Sequences generated at once by one engine."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass."""
     kernels: str = "auto"
-    """Backend of the fused ops: auto, torch, triton or cuda."""
+    """Backend of the fused ops: auto, torch, triton, cuda, or reference (plain torch, to compare with)."""
     checkpoint_every: int = 20
     """Optimiser steps (SFT, reward model) or PPO steps between checkpoints."""
     keep: int = 2

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import torch
 
-BACKENDS = ("auto", "torch", "triton", "cuda")
-"""auto: Triton on a GPU where it is installed, else torch. cuda: the C++ token_returns, all else as auto."""
+BACKENDS = ("auto", "torch", "triton", "cuda", "reference")
+"""auto: Triton on a GPU where it is installed, else torch. cuda: the C++ token_returns, all else as auto. reference:
+reference.py, all logits in memory and loops over tokens, to compare with."""
 ENVIRONMENT = "SANDWICHING_KERNELS"
 """Names a backend over whatever the config says."""
 CUDA_LIBRARY = Path(__file__).parent / "csrc" / "build" / "token_returns.so"
@@ -50,6 +51,11 @@ def returns_backend(device: torch.device) -> str:
     chosen = "cuda" if name == "cuda" else _triton_or_torch(name, device)
     _log_once("token_returns", chosen, device.type)
     return chosen
+
+
+def is_reference() -> bool:
+    """Whether ops run as reference.py has them."""
+    return _requested() == "reference"
 
 
 @cache

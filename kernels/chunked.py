@@ -119,10 +119,13 @@ def forward_kl(
     reference_weight_VD: Tensor,
     target_N: Tensor,
     temperature: float,
+    bias_V: Tensor | None,
+    reference_bias_V: Tensor | None,
     chunk_bytes: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Log-prob, reference log-prob, entropy and KL(policy || reference) [N] (0 for ignored rows)."""
-    head, reference_head, kernels = Head(weight_VD), Head(reference_weight_VD), _row_kernels(weight_VD)
+    head, reference_head = Head(weight_VD, bias_V), Head(reference_weight_VD, reference_bias_V)
+    kernels = _row_kernels(weight_VD)
     outputs = [torch.zeros(len(target_N), dtype=head.sums, device=hidden_ND.device) for _ in range(4)]
     workspace_RV, reference_workspace_RV = _workspace(head, chunk_bytes), _workspace(reference_head, chunk_bytes)
     for index_R in _chunks(target_N, len(workspace_RV)):

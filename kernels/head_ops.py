@@ -128,17 +128,37 @@ def forward_kl_op(
     reference_weight_VD: Tensor,
     target_N: Tensor,
     temperature: float,
+    bias_V: Tensor | None,
+    reference_bias_V: Tensor | None,
     chunk_bytes: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Log-prob, reference log-prob, entropy and KL [N]."""
     _check_targets(target_N, weight_VD)
     return chunked.forward_kl(
-        hidden_ND, weight_VD, reference_hidden_ND, reference_weight_VD, target_N, temperature, chunk_bytes
+        hidden_ND,
+        weight_VD,
+        reference_hidden_ND,
+        reference_weight_VD,
+        target_N,
+        temperature,
+        bias_V,
+        reference_bias_V,
+        chunk_bytes,
     )
 
 
 @forward_kl_op.register_fake
-def _(hidden_ND, weight_VD, reference_hidden_ND, reference_weight_VD, target_N, temperature, chunk_bytes):
+def _(
+    hidden_ND,
+    weight_VD,
+    reference_hidden_ND,
+    reference_weight_VD,
+    target_N,
+    temperature,
+    bias_V,
+    reference_bias_V,
+    chunk_bytes,
+):
     return _vectors(target_N, weight_VD, 4)
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sandwiching.kernels import reference
+from sandwiching.kernels.backends import is_reference
 from sandwiching.kernels.head_ops import forward_kl_op, forward_op, ppo_op
 from sandwiching.kernels.returns import masked_statistics
 from sandwiching.kernels.returns_ops import token_returns_op, whiten_op
@@ -25,7 +27,7 @@ Denominator = float | Tensor
 
 @dataclass(frozen=True, slots=True)
 class PPOStatistics:
-    """Scalars (sums over masked tokens / denominator) and the log-probs [N], all without gradient.
+    """Scalars, sums over masked tokens / denominator, without gradient.
 
     policy_loss: clipped surrogate; entropy: nats; approx_kl: log_ratio^2 / 2; clip_fraction: tokens whose ratio is
     outside the clip; ratio and ratio_squared.
@@ -37,7 +39,6 @@ class PPOStatistics:
     clip_fraction: Tensor
     ratio: Tensor
     ratio_squared: Tensor
-    logprob_N: Tensor
 
 
 def linear_logprob(
@@ -57,6 +58,8 @@ def linear_logprob(
     the vocabulary (on CPU; on a GPU their log-prob is NaN), and for a weight that ZeRO-3 holds elsewhere.
     """
     _check_head(hidden_ND, weight_VD, target_N, temperature)
+    if is_reference():
+        return reference.linear_logprob(hidden_ND, weight_VD, target_N, temperature, bias_V)
     logprob_N, entropy_N, _ = forward_op(hidden_ND, weight_VD, target_N, temperature, bias_V, chunk_bytes)
     return logprob_N, entropy_N
 
@@ -68,6 +71,8 @@ def linear_logprob_kl(
     reference_weight_VD: Tensor,
     target_N: Tensor,
     temperature: float = 1.0,
+    bias_V: Tensor | None = None,
+    reference_bias_V: Tensor | None = None,
     chunk_bytes: int = 0,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Log-prob, reference log-prob, entropy and exact KL(policy || reference) of each token (nats), [N] fp32.
@@ -83,10 +88,11 @@ def linear_logprob_kl(
             f"weight {list(weight_VD.shape)} {weight_VD.dtype} and reference weight {list(reference_weight_VD.shape)} "
             f"{reference_weight_VD.dtype} must agree in vocabulary and dtype"
         )
+    heads = hidden_ND, weight_VD, reference_hidden_ND, reference_weight_VD
     with torch.no_grad():
-        return forward_kl_op(
-            hidden_ND, weight_VD, reference_hidden_ND, reference_weight_VD, target_N, temperature, chunk_bytes
-        )
+        if is_reference():
+            return reference.linear_logprob_kl(*heads, target_N, temperature, bias_V, reference_bias_V)
+        return forward_kl_op(*heads, target_N, temperature, bias_V, reference_bias_V, chunk_bytes)
 
 
 def ppo_linear_loss(
@@ -116,6 +122,11 @@ def ppo_linear_loss(
     if mask_N.dtype != torch.bool:
         raise ValueError(f"mask must be bool, got {mask_N.dtype}")
     old_logprob_N, advantage_N, kept_N = old_logprob_N.detach(), advantage_N.detach(), mask_N & (target_N >= 0)
+    if is_reference():
+        vectors = target_N, old_logprob_N, advantage_N, mask_N
+        settings = temperature, clip_range, entropy_coefficient, denominator
+        loss, named = reference.ppo_linear_loss(hidden_ND, weight_VD, *vectors, *settings, bias_V)
+        return loss, PPOStatistics(**named)
     grad = torch.is_grad_enabled()
     loss, logprob_N, entropy_N, *_ = ppo_op(
         hidden_ND,
@@ -145,7 +156,6 @@ def ppo_linear_loss(
             clip_fraction=mean(((tokens.ratio - 1).abs() > clip_range).to(logprob_N.dtype)),
             ratio=mean(tokens.ratio),
             ratio_squared=mean(tokens.ratio.square()),
-            logprob_N=logprob_N.detach(),
         )
     return loss / denominator, statistics
 
@@ -164,8 +174,10 @@ def token_returns(
     _check_returns(values_BT, kl=kl_BT, mask=mask_BT)
     if score_B.shape != values_BT.shape[:1]:
         raise ValueError(f"score must have shape {list(values_BT.shape[:1])}, got {list(score_B.shape)}")
+    tokens = score_B.float(), kl_BT.float(), values_BT.float(), mask_BT
     with torch.no_grad():
-        return token_returns_op(score_B.float(), kl_BT.float(), values_BT.float(), mask_BT, kl_coefficient, gamma, lam)
+        run = reference.token_returns if is_reference() else token_returns_op
+        return run(*tokens, kl_coefficient, gamma, lam)
 
 
 def whiten(advantages_BT: Tensor, mask_BT: Tensor, statistics_3: Tensor, shift_mean: bool = True) -> Tensor:
@@ -178,7 +190,8 @@ def whiten(advantages_BT: Tensor, mask_BT: Tensor, statistics_3: Tensor, shift_m
     if statistics_3.shape != (3,):
         raise ValueError(f"statistics must be [count, mean, m2], got shape {list(statistics_3.shape)}")
     with torch.no_grad():
-        return whiten_op(advantages_BT.float(), mask_BT, statistics_3.double(), shift_mean)
+        run = reference.whiten if is_reference() else whiten_op
+        return run(advantages_BT.float(), mask_BT, statistics_3.double(), shift_mean)
 
 
 def _check_head(hidden_ND: Tensor, weight_VD: Tensor, target_N: Tensor, temperature: float) -> None:

@@ -1,4 +1,4 @@
-"""What the ops mean: plain torch with autograd, in any dtype, all logits in memory. The oracle of their tests.
+"""What the ops mean: plain torch with autograd, all logits in memory. The oracle of their tests, and a backend.
 
 Shape suffixes of this folder: N rows (tokens), D hidden size, V vocabulary, R rows of a chunk, B sequences, T tokens of
 a sequence.
@@ -14,10 +14,11 @@ EPSILON = 1e-8
 
 
 def log_softmax_rows(hidden_ND: Tensor, weight_VD: Tensor, temperature: float, bias_V: Tensor | None = None) -> Tensor:
-    """Log-probs [N, V] of all tokens."""
-    logits_NV = hidden_ND.to(weight_VD.dtype) @ weight_VD.T
+    """Log-probs [N, V] of all tokens, fp32 (or fp64) from operands of the weight's dtype."""
+    wide = torch.promote_types(weight_VD.dtype, torch.float32)
+    logits_NV = hidden_ND.to(weight_VD.dtype).to(wide) @ weight_VD.to(wide).T
     if bias_V is not None:
-        logits_NV = logits_NV + bias_V
+        logits_NV = logits_NV + bias_V.to(wide)
     return (logits_NV / temperature).log_softmax(-1)
 
 
@@ -46,10 +47,12 @@ def linear_logprob_kl(
     reference_weight_VD: Tensor,
     target_N: Tensor,
     temperature: float = 1.0,
+    bias_V: Tensor | None = None,
+    reference_bias_V: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """As ops.linear_logprob_kl."""
-    policy_NV = log_softmax_rows(hidden_ND, weight_VD, temperature)
-    reference_NV = log_softmax_rows(reference_hidden_ND, reference_weight_VD, temperature)
+    policy_NV = log_softmax_rows(hidden_ND, weight_VD, temperature, bias_V)
+    reference_NV = log_softmax_rows(reference_hidden_ND, reference_weight_VD, temperature, reference_bias_V)
     logprob_N, entropy_N = logprob_and_entropy(policy_NV, target_N)
     reference_logprob_N, _ = logprob_and_entropy(reference_NV, target_N)
     kl_N = (policy_NV.exp() * (policy_NV - reference_NV)).where(policy_NV.exp() > 0, 0.0).sum(1)
@@ -67,10 +70,11 @@ def ppo_linear_loss(
     clip_range: float,
     entropy_coefficient: float,
     denominator: float | Tensor,
+    bias_V: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of ops.ppo_linear_loss, and its statistics by name."""
-    target_N = target_N.where(mask_N, -100)
-    logprob_N, entropy_N = linear_logprob(hidden_ND, weight_VD, target_N, temperature)
+    mask_N = mask_N & (target_N >= 0)
+    logprob_N, entropy_N = linear_logprob(hidden_ND, weight_VD, target_N.where(mask_N, -100), temperature, bias_V)
     log_ratio_N = (logprob_N - old_logprob_N).where(mask_N, 0.0).clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
     ratio_N = log_ratio_N.exp()
     clipped_N = ratio_N.clamp(1 - clip_range, 1 + clip_range)
@@ -79,15 +83,16 @@ def ppo_linear_loss(
         return x_N.where(mask_N, 0.0).sum() / denominator
 
     loss = mean(torch.maximum(-advantage_N * ratio_N, -advantage_N * clipped_N))
+    entropy = mean(entropy_N)
     statistics = {
-        "policy_loss": loss,
-        "entropy": mean(entropy_N),
-        "approx_kl": mean(log_ratio_N.square() / 2),
+        "policy_loss": loss.detach(),
+        "entropy": entropy.detach(),
+        "approx_kl": mean(log_ratio_N.square() / 2).detach(),
         "clip_fraction": mean((ratio_N != clipped_N).to(ratio_N.dtype)),
-        "ratio": mean(ratio_N),
-        "ratio_squared": mean(ratio_N.square()),
+        "ratio": mean(ratio_N).detach(),
+        "ratio_squared": mean(ratio_N.square()).detach(),
     }
-    return loss - entropy_coefficient * statistics["entropy"], statistics
+    return loss - entropy_coefficient * entropy, statistics
 
 
 def token_returns(

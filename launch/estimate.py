@@ -11,7 +11,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sandwiching.configs.algebra import largest_divisor
 from sandwiching.configs.load import arm_config
 from sandwiching.configs.schema import Config, LoraConfig, ModelConfig, ResourcesConfig
 from sandwiching.launch.architecture import Architecture
@@ -104,7 +103,7 @@ def stage_memory(config: Config, architecture: Architecture) -> dict[str, list[R
     stages["reward_model"] = [learner_memory("learner", trunk, trained, resources.micro_batch, architecture, config)]
     if ppo is not None:
         own = ppo.batch_size // ppo.minibatches // resources.learner_ranks
-        rows = largest_divisor(own, resources.micro_batch)
+        rows = min(own, resources.micro_batch)
         trained = trained_parameters(total, architecture, model)
         roles = [learner_memory("policy", total, trained, rows, architecture, config)]
         if ppo.advantage == "gae" and ppo.value == "model":

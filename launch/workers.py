@@ -141,9 +141,9 @@ class LearnerGroup(Group):
         ranks = len(self.actors)
         ray.get([actor.join.remote(rank, ranks, address, port) for rank, actor in enumerate(self.actors)])
 
-    def evaluate(self, rollouts: Rollouts) -> Evaluation:
-        """Ranks evaluate contiguous shares."""
-        return Evaluation.join(self.all("evaluate", ray.put(rollouts)))
+    def evaluate(self, rollouts: Rollouts, step: int) -> Evaluation:
+        """Each rank evaluates the rows that it will train on first."""
+        return Evaluation.join(self.all("evaluate", ray.put(rollouts), step))
 
     def update(self, batch: PPOBatch, step: int) -> dict[str, float]:
         """Statistics are the same on every rank."""

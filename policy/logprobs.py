@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from sandwiching.kernels.ops import linear_logprob
+from sandwiching.kernels.ops import linear_logprob, linear_logprob_kl
 from sandwiching.policy.heads import HeadOp, apply_to_head
 from sandwiching.policy.trunk import plain, trunk_hidden
 
@@ -49,6 +49,25 @@ def logprob_op(tokens_BS: Tensor, response_width: int, temperature: float) -> He
         return linear_logprob(hidden_ND, weight_VD, target_N, temperature, bias_V)
 
     return logprobs
+
+
+def logprob_kl_op(
+    tokens_BS: Tensor, response_width: int, temperature: float, reference_hidden_ND: Tensor
+) -> HeadOp[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Log-probs, reference log-probs, entropies and exact KL [N], where the reference has the same head (LoRA)."""
+    target_N = tokens_BS[:, -response_width:].flatten()
+
+    def logprobs(hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return linear_logprob_kl(
+            hidden_ND, weight_VD, reference_hidden_ND, weight_VD, target_N, temperature, bias_V, bias_V
+        )
+
+    return logprobs
+
+
+def hidden_only(hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None) -> Tensor:
+    """The op that leaves the head alone."""
+    return hidden_ND
 
 
 def naive_response_logprobs(

@@ -55,7 +55,7 @@ class BatchFirst:
 
 
 class Responses(BatchFirst):
-    """Widths of records of prompts and their responses."""
+    """Records of prompts, left-padded, and their responses, right-padded."""
 
     tokens_BS: Tensor
     attention_BS: Tensor
@@ -70,6 +70,22 @@ class Responses(BatchFirst):
     def prompt_width(self) -> int:
         """P."""
         return self.tokens_BS.shape[1] - self.response_width
+
+    def __len__(self) -> int:
+        return self.tokens_BS.shape[0]
+
+    def trimmed(self) -> Self:
+        """Without the columns that are padding in all rows; which fields have which columns, their suffixes say."""
+        prompt = int(self.attention_BS[:, : self.prompt_width].sum(1).max())
+        response = max(1, int(self.response_mask_BT.sum(1).max()))
+        columns = {"BS": slice(self.prompt_width - prompt, self.prompt_width + response), "BT": slice(response)}
+        return type(self)(
+            **{
+                f.name: value[:, columns[suffix]] if (suffix := f.name.rpartition("_")[2]) in columns else value
+                for f in fields(self)  # pyright: ignore[reportArgumentType]
+                for value in [getattr(self, f.name)]
+            }
+        )
 
     @property
     def shared_prefix(self) -> int:
@@ -123,9 +139,6 @@ class Rollouts(Responses):
     finished_B: Tensor
     behaviour_logprobs_BT: Tensor
 
-    def __len__(self) -> int:
-        return self.tokens_BS.shape[0]
-
     def with_prompt_width(self, width: int) -> Rollouts:
         """The same rollouts with prompts padded to `width` >= P; padding repeats the first token, out of attention."""
         extra = width - self.prompt_width
@@ -143,14 +156,22 @@ class Rollouts(Responses):
 class Evaluation(BatchFirst):
     """What the learner knows of rollouts before the update: log-probs and values, fp32, zero where masked.
 
-    logprobs_BT, reference_logprobs_BT, values_BT (value of the state before token t; zeros without a value model),
-    entropy_BT.
+    logprobs_BT; reference_logprobs_BT and kl_BT, the exact KL(policy || reference) of each token (zeros unless the
+    learner holds the reference, which it does with LoRA); values_BT (value of the state before token t; zeros without a
+    value model); entropy_BT. row_B int64: which row of the rollouts each is; learners give them in the order that suits
+    them.
     """
 
+    row_B: Tensor
     logprobs_BT: Tensor
     reference_logprobs_BT: Tensor
+    kl_BT: Tensor
     values_BT: Tensor
     entropy_BT: Tensor
+
+    def in_order(self) -> Evaluation:
+        """As the rollouts are."""
+        return self.select(self.row_B.argsort())
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,10 @@ class TrainingEngine:
         learning_rate: float,
         resources: ResourcesConfig,
         precision: str,
-        micro_batches: int,
+        most_passes: int,
         persistence_threshold: int,
     ) -> None:
         self.module = module
-        self.micro_batches = micro_batches
         self.learning_rate = learning_rate
         self.zero_stage = resources.zero_stage
         trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
@@ -38,7 +37,7 @@ class TrainingEngine:
             zero_stage=resources.zero_stage,
             precision=precision,
             micro_batch=resources.micro_batch,
-            accumulation=micro_batches,
+            accumulation=most_passes,
             max_grad_norm=optimizer.max_grad_norm,
             offload=resources.offload,
             persistence_threshold=persistence_threshold,
@@ -59,21 +58,20 @@ class TrainingEngine:
         """The module's forward, through DeepSpeed (ZeRO-3 gathers weights in it)."""
         return self.engine(*inputs, **options)
 
-    def step(self, losses: Iterable[Callable[[], Tensor]], scale: float) -> float | None:
-        """One optimiser step from `micro_batches` losses whose sum over all ranks is the loss.
+    def step(self, losses: Sequence[Callable[[], Tensor]], scale: float) -> float | None:
+        """One optimiser step from losses, one a pass, whose sum over all ranks is the loss.
 
         scale: learning rate relative to the configured one. Returns the gradient norm before clipping, which DeepSpeed
         does not tell without ZeRO.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate * scale
-        count = 0
-        for loss in losses:
+        for number, loss in enumerate(losses, 1):
+            # The number of passes depends on lengths, so DeepSpeed cannot know the last one.
+            self.engine.set_gradient_accumulation_boundary(number == len(losses))
             # DeepSpeed averages gradients over ranks; the losses' denominators are global already.
             self.engine.backward(loss() * distributed.world_size(), scale_wrt_gas=False)
             self.engine.step()
-            count += 1
-        assert count == self.micro_batches, f"{count} micro-batches, not {self.micro_batches}"
         norm = self.engine.get_global_grad_norm()
         return None if norm is None else float(norm)
 

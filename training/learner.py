@@ -1,10 +1,11 @@
 """The learner of PPO, one rank of it: policy and value under DeepSpeed.
 
-    evaluate(rollouts) -> old log-probs, reference log-probs, values      (before the update)
+    evaluate(rollouts, step) -> old log-probs, reference log-probs, values      (before the update)
     update(batch)      -> epochs x minibatches of clipped policy loss, then value loss
 
 Every rank holds the whole batch (it is small: token ids and floats) and computes its own rows, so that a minibatch is
-the same set of rows whatever the number of ranks.
+the same set of rows whatever the number of ranks. Rows of like length share a pass, what all prompts begin with is
+computed once a pass (policy/trunk.py), and only response tokens meet the vocabulary (kernels/).
 """
 
 from __future__ import annotations
@@ -16,21 +17,23 @@ import torch
 from peft import PeftModel
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import PreTrainedModel
 
 from sandwiching.configs.schema import ResourcesConfig
 from sandwiching.policy.heads import use_op_head
 from sandwiching.policy.loading import load_causal_lm, load_score_model
-from sandwiching.policy.logprobs import logprob_op
+from sandwiching.policy.logprobs import hidden_only, logprob_kl_op, logprob_op
 from sandwiching.policy.lora import adapter_weights
 from sandwiching.policy.modules import PolicyModule, ValueModule
-from sandwiching.policy.records import Evaluation, PPOBatch, Rollouts
+from sandwiching.policy.records import Evaluation, PPOBatch, Responses, Rollouts
 from sandwiching.policy.tokenization import load_tokenizer
 from sandwiching.training import distributed
 from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.averaging import WeightAverage
 from sandwiching.training.devices import release_freed_memory
 from sandwiching.training.engine import TrainingEngine
+from sandwiching.training.passes import plan_passes
 from sandwiching.training.roles import LearnerSpec
 from sandwiching.training.schedule import SCHEDULES
 from sandwiching.training.state import RandomState, StateRegistry
@@ -49,11 +52,6 @@ POLICY_PREFIX = "model."
 """Where PolicyModule keeps the causal LM."""
 
 
-def rows_per_micro_batch(rows: int, limit: int) -> int:
-    """The largest divisor of `rows` that is at most `limit`: micro-batches are equal, so their count is fixed."""
-    return next(size for size in range(min(rows, limit), 0, -1) if rows % size == 0)
-
-
 class DeepSpeedLearner:
     """This rank's share of the learner."""
 
@@ -61,8 +59,8 @@ class DeepSpeedLearner:
         distributed.init_process_group()
         self.spec = spec
         ppo = spec.ppo
+        self.micro_batch = resources.micro_batch
         rows = ppo.batch_size // ppo.minibatches // distributed.world_size()
-        self.micro_batch = rows_per_micro_batch(rows, resources.micro_batch)
         trunk = load_causal_lm(spec.policy, torch.float32)
         use_op_head(trunk)
         recompute_activations(trunk, resources)
@@ -73,7 +71,7 @@ class DeepSpeedLearner:
             "optimizer": ppo.optimizer,
             "resources": resources,
             "precision": spec.model.precision,
-            "micro_batches": rows // self.micro_batch,
+            "most_passes": -(-rows // self.micro_batch),
             "persistence_threshold": persistence_threshold(spec.policy),
         }
         self.policy = TrainingEngine(self.module, learning_rate=ppo.optimizer.learning_rate, **shared)
@@ -94,29 +92,45 @@ class DeepSpeedLearner:
         mean, deviation = reward.config.reward_mean, reward.config.reward_std
         return ValueModule(trainable(reward, spec.model.lora, spec.seed + 1, "SEQ_CLS"), mean, deviation)
 
-    @torch.no_grad()
-    def evaluate(self, rollouts: Rollouts) -> Evaluation:
-        """Log-probs, values and entropy of this rank's contiguous share of the rows."""
-        prefix = rollouts.shared_prefix
-        share = torch.arange(len(rollouts)).chunk(distributed.world_size())[distributed.rank()]
-        parts = [self._evaluate_rows(rollouts.select(rows), prefix) for rows in share.split(self.micro_batch)]
-        return Evaluation.join(parts)
+    def _minibatches(self, step: int, epoch: int) -> tuple[Tensor, ...]:
+        """Rows of each optimiser step of an epoch, in random order."""
+        generator = torch.Generator().manual_seed((self.spec.seed * 100_003 + step) * 1_009 + epoch)
+        return torch.randperm(self.spec.ppo.batch_size, generator=generator).chunk(self.spec.ppo.minibatches)
 
-    def _evaluate_rows(self, rows: Rollouts, prefix: int) -> Evaluation:
-        rows = rows.to(self.policy.device)
+    def _passes(self, batch: Responses, rows: Tensor) -> list[Tensor]:
+        """This rank's share of `rows`, pass by pass."""
+        plan = plan_passes(batch, rows, self.micro_batch, distributed.world_size())
+        return [shares[distributed.rank()] for shares in plan]
+
+    @torch.no_grad()
+    def evaluate(self, rollouts: Rollouts, step: int) -> Evaluation:
+        """Log-probs, values and entropy of this rank's rows, in the passes that the first epoch of the update makes.
+
+        So they have the bits that the update finds, and PPO's ratio is exactly 1 before its first step.
+        """
+        prefix = rollouts.shared_prefix
+        passes = [part for rows in self._minibatches(step, 0) for part in self._passes(rollouts, rows)]
+        return Evaluation.join([self._evaluate_rows(rollouts, rows, prefix) for rows in passes])
+
+    def _evaluate_rows(self, rollouts: Rollouts, index: Tensor, prefix: int) -> Evaluation:
+        rows = rollouts.select(index).trimmed().to(self.policy.device)
         mask_BT = rows.response_mask_BT
         inputs = rows.tokens_BS, rows.attention_BS, prefix, rows.response_width
-        op = logprob_op(rows.tokens_BS, rows.response_width, self.spec.ppo.sampling.temperature)
-        (logprob_N, entropy_N), values_BT = self.policy(*inputs, op)
-        reference_N = torch.zeros_like(logprob_N)
-        if self.spec.model.lora is not None:
-            (reference_N, _), _ = self.policy(*inputs, op, reference=True)
+        settings = rows.tokens_BS, rows.response_width, self.spec.ppo.sampling.temperature
+        if self.spec.model.lora is None:
+            (logprob_N, entropy_N), values_BT = self.policy(*inputs, logprob_op(*settings))
+            reference_N = kl_N = torch.zeros_like(logprob_N)
+        else:
+            reference_ND, _ = self.policy(*inputs, hidden_only, reference=True)
+            op = logprob_kl_op(*settings, reference_ND)
+            (logprob_N, reference_N, entropy_N, kl_N), values_BT = self.policy(*inputs, op)
         if self.value is not None:
             values_BT = self.value(*inputs)
         if values_BT is None:
             values_BT = torch.zeros_like(mask_BT, dtype=torch.float32)
-        columns = (logprob_N, reference_N, values_BT, entropy_N)
-        return Evaluation(*((column.view(mask_BT.shape) * mask_BT).cpu() for column in columns))
+        padding = (0, rollouts.response_width - rows.response_width)
+        columns = (logprob_N, reference_N, kl_N, values_BT, entropy_N)
+        return Evaluation(index, *(pad((column.view(mask_BT.shape) * mask_BT).cpu(), padding) for column in columns))
 
     def update(self, batch: PPOBatch, step: int) -> dict[str, float]:
         """All epochs over `batch` (whole on every rank). Statistics are means over the optimiser steps."""
@@ -125,9 +139,7 @@ class DeepSpeedLearner:
         prefix = batch.shared_prefix
         totals: dict[str, float] = {}
         for epoch in range(ppo.epochs):
-            generator = torch.Generator().manual_seed((self.spec.seed * 100_003 + step) * 1_009 + epoch)
-            order = torch.randperm(batch.tokens_BS.shape[0], generator=generator)
-            for rows in order.chunk(ppo.minibatches):
+            for rows in self._minibatches(step, epoch):
                 for name, value in self._optimise(batch, rows, prefix, step, scale).items():
                     totals[name] = totals.get(name, 0.0) + value
         count = ppo.epochs * ppo.minibatches
@@ -138,14 +150,13 @@ class DeepSpeedLearner:
     def _optimise(self, batch: PPOBatch, rows: Tensor, prefix: int, step: int, scale: float) -> dict[str, float]:
         """One optimiser step of policy and value on the minibatch `rows` (indexes into the whole batch)."""
         tokens = batch.response_mask_BT[rows].sum().clamp(min=1)
-        mine = rows[distributed.rank() :: distributed.world_size()].split(self.micro_batch)
-        micro_batches = [batch.select(part).to(self.policy.device) for part in mine]
+        passes = [batch.select(mine).trimmed().to(self.policy.device) for mine in self._passes(batch, rows)]
         sums, norms, ppo = Sums(), {}, self.spec.ppo
         if step >= ppo.value_warmup_steps:
-            losses = policy_losses(self.policy, micro_batches, prefix, tokens, ppo, sums)
+            losses = policy_losses(self.policy, passes, prefix, tokens, ppo, sums)
             norms["policy_gradient_norm"] = self.policy.step(losses, scale)
         if self.value is not None:
-            losses = value_losses(self.value, micro_batches, prefix, tokens, ppo, sums)
+            losses = value_losses(self.value, passes, prefix, tokens, ppo, sums)
             norms["value_gradient_norm"] = self.value.step(losses, scale)
         names = sorted(sums.totals)
         values = distributed.all_sum(torch.stack([sums.totals[name] for name in names]))

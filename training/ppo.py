@@ -78,7 +78,7 @@ class PPO:
         rollouts = workers.engine.generate(prompts, self.sampling, self.seed, step)
         clock.lap("generate")
         scores = workers.scorer.score(rollouts)
-        evaluation = workers.learner.evaluate(rollouts)
+        evaluation = workers.learner.evaluate(rollouts, step).in_order()
         clock.lap("score")
         batch, record = experience(
             rollouts, scores, evaluation, ppo, self.reward_model, kl_coefficient=self.state.kl.coefficient

@@ -67,8 +67,8 @@ class Scorer(Protocol):
 class Learner(Protocol):
     """Policy and value under training."""
 
-    def evaluate(self, rollouts: Rollouts) -> Evaluation:
-        """Log-probs, reference log-probs (LoRA), values and entropy before the update."""
+    def evaluate(self, rollouts: Rollouts, step: int) -> Evaluation:
+        """What the policy, its reference (LoRA) and the value model say before the update; rows in any order."""
         ...
 
     def update(self, batch: PPOBatch, step: int) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import PreTrainedModel
 
 from sandwiching.policy.loading import load_causal_lm, load_score_model
@@ -11,6 +12,7 @@ from sandwiching.policy.logprobs import response_logprobs
 from sandwiching.policy.records import Rollouts
 from sandwiching.reward_model.normalise import normalised
 from sandwiching.training.devices import compute_dtype, default_device
+from sandwiching.training.passes import all_rows, plan_passes
 from sandwiching.training.readout import last_token_scores
 from sandwiching.training.roles import ScorerSpec, Scores
 
@@ -37,20 +39,25 @@ class TransformersScorer:
     def score(self, rollouts: Rollouts) -> Scores:
         """Normalised rewards [K, B], and reference log-probs [B, T] when a reference is held."""
         prefix = rollouts.shared_prefix
-        parts = torch.arange(len(rollouts)).split(self.micro_batch)
-        scored = [self._score_rows(rollouts.select(rows).to(self.device), prefix) for rows in parts]
-        references = [part.reference_logprobs_BT for part in scored if part.reference_logprobs_BT is not None]
+        passes = [rows for (rows,) in plan_passes(rollouts, all_rows(rollouts), self.micro_batch)]
+        scored = [self._score_rows(rollouts.select(rows).trimmed().to(self.device), prefix) for rows in passes]
+        order_B = torch.cat(passes).argsort()
+        references = [
+            pad(reference_BT, (0, rollouts.response_width - reference_BT.shape[1]))
+            for _, reference_BT in scored
+            if reference_BT is not None
+        ]
         return Scores(
-            rewards_KB=torch.cat([part.rewards_KB for part in scored], dim=1),
-            reference_logprobs_BT=torch.cat(references) if references else None,
+            rewards_KB=torch.cat([rewards_KB for rewards_KB, _ in scored], dim=1)[:, order_B],
+            reference_logprobs_BT=torch.cat(references)[order_B] if references else None,
         )
 
-    def _score_rows(self, rows: Rollouts, prefix: int) -> Scores:
+    def _score_rows(self, rows: Rollouts, prefix: int) -> tuple[Tensor, Tensor | None]:
         rewards = [
             normalised(last_token_scores(member, rows.tokens_BS, rows.attention_BS), member.config)
             for member in self.members
         ]
-        return Scores(torch.stack(rewards).cpu(), self._reference(rows, prefix))
+        return torch.stack(rewards).cpu(), self._reference(rows, prefix)
 
     def _reference(self, rows: Rollouts, prefix: int) -> Tensor | None:
         if self.reference is None:

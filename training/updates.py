@@ -1,8 +1,9 @@
-"""Losses of one optimiser step as closures, one a micro-batch; their sum over micro-batches and ranks is the loss."""
+"""Losses of one optimiser step as closures, one a pass; their sum over passes and ranks is the loss."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from sandwiching.policy.losses import clipped_value_loss, policy_loss_op
 from sandwiching.policy.records import PPOBatch
 from sandwiching.training.engine import TrainingEngine
 
-Losses = Iterator[Callable[[], Tensor]]
+Losses = Sequence[Callable[[], Tensor]]
 
 POLICY_STATISTICS = ("policy_loss", "entropy", "approx_kl", "clip_fraction", "ratio", "ratio_squared")
 """Fields of kernels' PPOStatistics that are reported."""
@@ -32,7 +33,7 @@ class Sums:
 
 def policy_losses(
     engine: TrainingEngine,
-    micro_batches: Sequence[PPOBatch],
+    passes: Sequence[PPOBatch],
     prefix: int,
     tokens: Tensor,
     ppo: PPOConfig,
@@ -50,12 +51,12 @@ def policy_losses(
         sums.add({name: getattr(statistics, name) for name in POLICY_STATISTICS})
         return total if values_BT is None else total + _value_loss(values_BT, rows, tokens, ppo, sums)
 
-    return (lambda rows=rows: loss(rows) for rows in micro_batches)
+    return [partial(loss, rows) for rows in passes]
 
 
 def value_losses(
     engine: TrainingEngine,
-    micro_batches: Sequence[PPOBatch],
+    passes: Sequence[PPOBatch],
     prefix: int,
     tokens: Tensor,
     ppo: PPOConfig,
@@ -67,7 +68,7 @@ def value_losses(
         values_BT = engine(rows.tokens_BS, rows.attention_BS, prefix, rows.response_width)
         return _value_loss(values_BT, rows, tokens, ppo, sums)
 
-    return (lambda rows=rows: loss(rows) for rows in micro_batches)
+    return [partial(loss, rows) for rows in passes]
 
 
 def _value_loss(values_BT: Tensor, rows: PPOBatch, tokens: Tensor, ppo: PPOConfig, sums: Sums) -> Tensor:

@@ -6,10 +6,8 @@ import math
 import re
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from sandwiching.configs.algebra import batch_algebra, largest_divisor
+from sandwiching.configs.algebra import batch_algebra
 from sandwiching.configs.layers import shipped_configs
 from sandwiching.configs.load import load
 
@@ -42,9 +40,4 @@ def test_ppo_line_has_the_numbers_of_the_config() -> None:
         )
     )
     assert "ppo: 96 responses a step = 32 prompts x 3 samples" in lines
-    assert "ppo: a minibatch of 48 = 1 ranks x 8 micro_batch x 6 accumulation" in lines
-
-
-@given(st.integers(1, 500), st.integers(1, 64))
-def test_largest_divisor(number: int, limit: int) -> None:
-    assert largest_divisor(number, limit) == max(d for d in range(1, limit + 1) if number % d == 0)
+    assert any(line.startswith("ppo: a minibatch of 48 = 1 ranks x 48 responses; in 6 passes of 8") for line in lines)

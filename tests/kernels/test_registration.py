@@ -29,7 +29,7 @@ def test_opcheck(backend, dtype):
         backward_op,
         (vector_N, None, *plain, target_N, vector_N, vector_N, 0.7, None, 0, True, False, False),
     )
-    torch.library.opcheck(forward_kl_op, (*plain, *plain, target_N, 0.7, 0))
+    torch.library.opcheck(forward_kl_op, (*plain, *plain, target_N, 0.7, bias_V.detach(), None, 0))
     matrix_BT, mask_BT = torch.randn(2, 4), torch.tensor([[True] * 4, [True, False, False, False]])
     torch.library.opcheck(token_returns_op, (torch.randn(2), matrix_BT, matrix_BT, mask_BT, 0.05, 1.0, 0.95))
     torch.library.opcheck(whiten_op, (matrix_BT, mask_BT, torch.tensor([5.0, 0, 1]).double(), True))
@@ -59,7 +59,7 @@ def test_a_caller_compiles_whole(backend):
 def test_a_backend_is_named_checked_and_logged_once(monkeypatch, caplog):
     cpu = torch.device("cpu")
     assert backends.row_backend(cpu, torch.float32) == "torch"
-    with pytest.raises(ValueError, match="kernels=cutlass: must be one of auto, torch, triton, cuda"):
+    with pytest.raises(ValueError, match="kernels=cutlass: must be one of auto, torch, triton, cuda, reference"):
         backends.use_backend("cutlass")
     monkeypatch.setenv(backends.ENVIRONMENT, "numpy")
     with pytest.raises(ValueError, match="SANDWICHING_KERNELS=numpy: must be one of"):
