@@ -1,19 +1,22 @@
 """Times of the vocabulary head's ops beside plain torch, compiled torch and the bare GEMMs, all in one run.
 
     python benchmarks/kernels.py --shapes A B C            # on a GPU
-    python benchmarks/kernels.py --shapes C --rows 512     # on CPU, fewer rows
+    python benchmarks/kernels.py                           # on CPU: shape C
 
 Forward: log-prob and entropy (floor: one GEMM). Step: PPO loss, dHidden and dWeight (floor: three GEMMs). Liger's and
-TRL's rows appear where those packages are installed. Extra memory is the peak above inputs and gradients (GPU only).
+TRL's rows appear where those packages are installed. Extra memory is the peak above inputs and gradients, on Linux or a
+GPU. Liger's and TRL's logits are rounded to bf16; all others are fp32.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import re
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -21,6 +24,7 @@ from torch import Tensor
 from sandwiching.kernels import reference
 from sandwiching.kernels.head import Head
 from sandwiching.kernels.ops import linear_logprob, ppo_linear_loss
+from sandwiching.kernels.surrogate import clipped_surrogate
 
 SHAPES = {"A": (32768, 4096, 128256), "B": (32768, 2048, 152064), "C": (8192, 576, 49152)}
 """N rows, D hidden, V vocabulary."""
@@ -82,50 +86,87 @@ def variants(inputs: Inputs) -> dict[str, dict[str, Callable[[], object]]]:
     if importlib.util.find_spec("liger_kernel") is not None:
         found["Liger"] = liger(inputs)
     if importlib.util.find_spec("trl") is not None:
-        found["TRL selective_log_softmax"] = trl(inputs)
+        found["TRL, chunked"] = trl(inputs)
     return found
 
 
 def liger(inputs: Inputs) -> dict[str, Callable[[], object]]:
-    """Liger's fused GRPO-family loss: one sequence of all rows, no KL."""
+    """Liger's fused PPO-family loss on sequences of 1024 tokens, no KL; it knows no entropy."""
     from liger_kernel.chunked_loss import LigerFusedLinearGRPOLoss  # pyright: ignore[reportMissingImports]
 
     hidden_ND, weight_VD, target_N = inputs
     loss = LigerFusedLinearGRPOLoss(beta=0.0, use_ref_model=False, temperature=SETTINGS[0], compiled=False)
-    mask_BT, advantage_B = torch.ones_like(target_N)[None], torch.ones(1, device=target_N.device)
+    target_BT = target_N.view(-1, min(1024, len(target_N)))
+    advantage_B = torch.ones(len(target_BT), device=target_N.device)
 
     def run() -> None:
-        loss(hidden_ND[None], weight_VD, target_N[None], mask_BT, advantage_B)[0].backward()
+        hidden_BTD = hidden_ND.view(*target_BT.shape, -1)
+        loss(hidden_BTD, weight_VD, target_BT, torch.ones_like(target_BT), advantage_B)[0].backward()
 
     return {"step": run}
 
 
 def trl(inputs: Inputs) -> dict[str, Callable[[], object]]:
-    """TRL's log-probs from materialised logits."""
-    from trl.trainer.utils import selective_log_softmax
+    """TRL's chunked log-probs and entropies (its kernel on a GPU), and the loss on them."""
+    from trl.kernels import ChunkedLogProbFunction
+    from trl.trainer.utils import _CHUNKED_LOGPROB_CHUNK_SIZE
 
     hidden_ND, weight_VD, target_N = inputs
-    return {"forward": torch.no_grad()(lambda: selective_log_softmax(hidden_ND @ weight_VD.T, target_N))}
+
+    def forward() -> tuple[Tensor, Tensor]:
+        outputs = ChunkedLogProbFunction.apply(
+            hidden_ND, weight_VD, None, target_N, SETTINGS[0], _CHUNKED_LOGPROB_CHUNK_SIZE, None, 1.0, ("entropy",)
+        )
+        assert outputs is not None
+        return outputs[0], outputs[1]
+
+    def step() -> None:
+        (logprob_N, entropy_N), (_, old_N, advantage_N, *_) = forward(), ppo_rest(target_N)
+        loss_N = clipped_surrogate(logprob_N, old_N, advantage_N, SETTINGS[1]).loss
+        (loss_N - SETTINGS[2] * entropy_N).mean().backward()
+
+    return {"forward": torch.no_grad()(forward), "step": step}
+
+
+def reset_peak(inputs: Inputs) -> float:
+    """Bytes in use now; the peak counts from here."""
+    if inputs[0].is_cuda:
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated()
+    Path("/proc/self/clear_refs").write_text("5")
+    return status("VmRSS")
+
+
+def peak(inputs: Inputs) -> float:
+    """Bytes at the peak since `reset_peak`."""
+    if inputs[0].is_cuda:
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated()
+    return status("VmHWM")
+
+
+def status(field: str) -> float:
+    """A size of this process, in bytes (Linux)."""
+    found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return 1024 * int(found[1])
 
 
 def measure(run: Callable[[], object], inputs: Inputs, repeats: int) -> tuple[float, float]:
-    """Median milliseconds, and MiB of peak memory beyond inputs and gradients (nan on CPU)."""
-    cuda = inputs[0].is_cuda
-    times, before, extra = [], 0, float("nan")
+    """Median milliseconds, and MiB of peak memory beyond inputs and gradients."""
+    times, extra = [], 0.0
     for repeat in range(repeats + 1):
         inputs[0].grad = inputs[1].grad = None
-        if cuda:
-            torch.cuda.synchronize()
-            torch.cuda.reset_peak_memory_stats()
-            before = torch.cuda.memory_allocated()
+        before = reset_peak(inputs)
         started = time.perf_counter()
         run()
-        if cuda:
+        if inputs[0].is_cuda:
             torch.cuda.synchronize()
-            gradients = sum(x.grad.nbytes for x in inputs[:2] if x.grad is not None)
-            extra = (torch.cuda.max_memory_allocated() - before - gradients) / 2**20
         if repeat > 0:  # the first one compiles
             times.append(1000 * (time.perf_counter() - started))
+            gradients = sum(x.grad.nbytes for x in inputs[:2] if x.grad is not None)
+            extra = max(extra, (peak(inputs) - before - gradients) / 2**20)
     return statistics.median(times), extra
 
 

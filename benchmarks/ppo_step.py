@@ -2,6 +2,7 @@
 
     python benchmarks/ppo_step.py --precision bf16
     python benchmarks/ppo_step.py --precision bf16 --peer "PEER_PYTHON trl_ppo.py MODEL 16 32 3 4 bf16" --rounds 2
+    python benchmarks/ppo_step.py --peer "python benchmarks/ppo_step.py --kernels reference"    # without our kernels
 
 With --peer, ours and the peer (any command that prints `update_seconds N` lines) alternate in one run, and the ratio of
 their medians is printed: TRL 1.9.2's PPOTrainer is the one that docs/results.md compares with.
@@ -36,6 +37,7 @@ def measure(arguments: argparse.Namespace) -> None:
     from transformers import AutoModelForSequenceClassification
 
     from sandwiching.configs.schema import ModelConfig, PPOConfig, ResourcesConfig, RewardModelConfig, SamplingConfig
+    from sandwiching.kernels.backends import use_backend
     from sandwiching.launch.local import LocalRoles
     from sandwiching.policy.base_models import resolve
     from sandwiching.policy.kl import KL_CONTROLLERS
@@ -47,6 +49,7 @@ def measure(arguments: argparse.Namespace) -> None:
     from sandwiching.training.roles import EngineSpec, LearnerSpec, ScorerSpec
 
     use_threads(os.cpu_count() or 1)
+    use_backend(arguments.kernels)
     base = resolve(arguments.model)
     tokenizer = load_tokenizer(base)
     with tempfile.TemporaryDirectory() as scratch:
@@ -135,6 +138,7 @@ def main() -> None:
     parser.add_argument("--micro-batch", type=int, default=8)
     parser.add_argument("--zero-stage", type=int, help="default: 1 in bf16, 0 in fp32, which needs no master copy")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="bf16")
+    parser.add_argument("--kernels", default="auto", help="backend of our kernels")
     parser.add_argument("--peer", help="a command that prints update_seconds and peak_rss_gib lines")
     parser.add_argument("--rounds", type=int, default=2)
     arguments = parser.parse_args()
@@ -143,7 +147,7 @@ def main() -> None:
     if arguments.peer is None:
         measure(arguments)
     else:
-        kept = ["model", "batch", "length", "updates", "epochs", "micro_batch", "zero_stage", "precision"]
+        kept = ["model", "batch", "length", "updates", "epochs", "micro_batch", "zero_stage", "precision", "kernels"]
         options = [part for name in kept for part in (f"--{name.replace('_', '-')}", str(getattr(arguments, name)))]
         compare(arguments, [sys.executable, __file__, *options])
 
