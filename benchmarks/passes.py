@@ -55,7 +55,7 @@ def as_they_come(model: PreTrainedModel, batch: PPOBatch, limit: int) -> None:
 
 def sorted_rows(model: PreTrainedModel, batch: PPOBatch, limit: int, prefix: int = 0) -> None:
     """Rectangles of sorted, trimmed rows."""
-    for (rows,) in plan_passes(batch, all_rows(batch), limit):
+    for (rows,) in plan_passes(batch, all_rows(batch), limit, prefix):
         part = batch.select(rows).trimmed()
         train_on(trunk_hidden(model, part.tokens_BS, part.attention_BS, prefix))
 
@@ -68,7 +68,7 @@ def shared_rows(model: PreTrainedModel, batch: PPOBatch, limit: int) -> None:
 def packed(model: PreTrainedModel, batch: PPOBatch, limit: int) -> None:
     """The rows of the same passes in one, behind the prefix, each seeing the prefix and itself."""
     prefix = batch.shared_prefix
-    for (rows,) in plan_passes(batch, all_rows(batch), limit):
+    for (rows,) in plan_passes(batch, all_rows(batch), limit, prefix):
         texts = [batch.tokens_BS[row][batch.attention_BS[row]] for row in rows.tolist()]
         tokens_N = torch.cat([texts[0][:prefix], *(text[prefix:] for text in texts)])
         sizes = torch.tensor([prefix, *(len(text) - prefix for text in texts)])

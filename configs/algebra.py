@@ -30,13 +30,14 @@ def batch_algebra(config: Config) -> list[str]:
     if ppo is not None:
         size, samples, minibatches = ppo.batch_size, ppo.samples_per_prompt, ppo.minibatches
         minibatch = size // minibatches
-        passes = -(-minibatch // ranks // resources.micro_batch)
+        own = minibatch // ranks
+        rows = min(own, resources.micro_batch)
         updates = ppo.steps * ppo.epochs * minibatches
         lines += [
             f"ppo: {size} responses a step = {size // samples} prompts x {samples} samples",
             f"ppo: {size} responses = {minibatches} minibatches x {minibatch}",
-            f"ppo: a minibatch of {minibatch} = {ranks} ranks x {minibatch // ranks} responses; in {passes} passes of "
-            f"{resources.micro_batch} of full length, or fewer of more that are shorter",
+            f"ppo: a minibatch of {minibatch} = {ranks} ranks x {own} responses; at most {rows} of full length a pass, "
+            f"more of shorter ones: at most {-(-own // rows)} passes",
             f"ppo: {ppo.steps} steps x {size} responses = {ppo.steps * size} episodes",
             f"ppo: {ppo.steps} steps x {ppo.epochs} epochs x {minibatches} minibatches = {updates} optimiser steps",
         ]

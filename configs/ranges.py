@@ -136,7 +136,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     ),
     "RewardModelConfig.combine": ("mean", "wco", "uwo"),
     "RewardModelConfig.noise": ("none", "smoothing"),
-    "KLConfig.estimator": ("k1", "k2", "k3", "exact"),
+    "KLConfig.estimator": ("k1", "k2", "k3"),
     "KLConfig.controller": ("fixed", "adaptive"),
     "PPOConfig.advantage": ("gae", "leave_one_out", "group"),
     "PPOConfig.value": ("model", "head"),

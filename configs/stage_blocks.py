@@ -82,7 +82,7 @@ class KLConfig:
     coefficient: float = 0.05
     """Initial beta, in reward units a nat."""
     estimator: str = "k1"
-    """k1, k2, k3 (Schulman, 2020: approximating KL divergence), or exact: over the whole vocabulary, with LoRA only."""
+    """k1, k2 or k3 (Schulman, 2020: approximating KL divergence)."""
     controller: str = "fixed"
     """fixed or adaptive (Ziegler et al., arXiv 1909.08593, section 2.2)."""
     target: float = 6.0

@@ -109,11 +109,6 @@ def _ppo(config: Config) -> Iterator[str]:
             f"ppo.advantage={ppo.advantage} compares responses to one prompt, but ppo.samples_per_prompt="
             f"{ppo.samples_per_prompt}; set ppo.samples_per_prompt=2 or more, or ppo.advantage=gae"
         )
-    if ppo.kl.estimator == "exact" and config.model.lora is None:
-        yield (
-            "ppo.kl.estimator=exact needs policy and reference in one process, which LoRA gives; "
-            "set ppo.kl.estimator=k3, or model.lora.rank=16"
-        )
     if ppo.value_warmup_steps >= ppo.steps:
         yield (
             f"ppo.value_warmup_steps={ppo.value_warmup_steps} of ppo.steps={ppo.steps} leave no step that trains "

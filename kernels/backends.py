@@ -55,7 +55,10 @@ def returns_backend(device: torch.device) -> str:
 
 def is_reference() -> bool:
     """Whether ops run as reference.py has them."""
-    return _requested() == "reference"
+    chosen = _requested() == "reference"
+    if chosen:
+        _log_once("all ops", "reference", "any device")
+    return chosen
 
 
 @cache

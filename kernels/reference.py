@@ -115,8 +115,12 @@ def token_returns(
                 rewards_BT[b, t], advantages_BT[b, t], returns_BT[b, t] = reward, advantage, advantage + value
     kept_N = advantages_BT[mask_BT].double()
     mean = kept_N.sum() / max(1, kept_N.numel())
-    count = torch.tensor(kept_N.numel(), dtype=torch.float64)
-    return rewards_BT, advantages_BT, returns_BT, torch.stack([count, mean, (kept_N - mean).square().sum()])
+    return (
+        rewards_BT,
+        advantages_BT,
+        returns_BT,
+        torch.stack([kept_N.new_tensor(kept_N.numel()), mean, (kept_N - mean).square().sum()]),
+    )
 
 
 def whiten(advantages_BT: Tensor, mask_BT: Tensor, statistics_3: Tensor, shift_mean: bool = True) -> Tensor:

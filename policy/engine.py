@@ -18,7 +18,7 @@ from sandwiching.policy.logprobs import response_logprobs
 from sandwiching.policy.lora import LoraSpec, attach, load_adapter_weights
 from sandwiching.policy.padding import padded_left, padded_right, shared_prefix
 from sandwiching.policy.records import PromptBatch, Rollouts
-from sandwiching.policy.trunk import plain
+from sandwiching.policy.trunk import plain, shares_prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ class TransformersEngine:
         self, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], temperature: float
     ) -> Tensor:
         """See RolloutEngine. An empty response has log-prob 0."""
-        sums = []
+        sums, shares = [], shares_prefix(self.model)
         for start in range(0, len(prompts), self.max_batch):
             tokens_BP, attention_BP = padded_left(prompts[start : start + self.max_batch], self.pad_token_id)
             tokens_BT, mask_BT = padded_right(responses[start : start + self.max_batch], self.pad_token_id)
@@ -188,7 +188,7 @@ class TransformersEngine:
                 attention_BS.to(self.device),
                 tokens_BT.shape[1],
                 temperature,
-                shared_prefix(tokens_BS, attention_BS, tokens_BP.shape[1]),
+                shared_prefix(tokens_BS, attention_BS, tokens_BP.shape[1]) if shares else 0,
             )
-            sums.append(logprobs_BT.cpu().where(mask_BT, 0.0).sum(1))
+            sums.append(logprobs_BT.cpu().sum(1))
         return torch.cat(sums)

@@ -1,4 +1,4 @@
-"""KL(policy || reference) of tokens, estimated or exact, and what sets the penalty's coefficient.
+"""Estimates of KL(policy || reference) from sampled tokens, and what sets the penalty's coefficient.
 
 Estimators: Schulman, "Approximating KL divergence" (2020), with log_ratio = log policy - log reference of the sampled
 token. Their mean over the policy's own tokens estimates the KL in nats (k1 and k3 without bias, k2 with little).
@@ -30,25 +30,7 @@ def k3(log_ratio: Tensor) -> Tensor:
     return torch.expm1((-log_ratio).clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)) + log_ratio
 
 
-def _of_sample(estimator: Callable[[Tensor], Tensor]) -> KLEstimator:
-    def estimate(log_ratio: Tensor, exact: Tensor) -> Tensor:
-        return estimator(log_ratio)
-
-    return estimate
-
-
-def _exact(log_ratio: Tensor, exact: Tensor) -> Tensor:
-    return exact
-
-
-KLEstimator = Callable[[Tensor, Tensor], Tensor]
-KL_ESTIMATORS: dict[str, KLEstimator] = {
-    "k1": _of_sample(k1),
-    "k2": _of_sample(k2),
-    "k3": _of_sample(k3),
-    "exact": _exact,
-}
-"""(log-ratio of the sampled tokens, exact KL of their distributions) -> KL of each token in nats."""
+KL_ESTIMATORS: dict[str, Callable[[Tensor], Tensor]] = {"k1": k1, "k2": k2, "k3": k3}
 
 
 class KLController(Protocol):

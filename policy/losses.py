@@ -12,21 +12,19 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sandwiching.kernels.ops import PPOStatistics, ppo_linear_loss
+from sandwiching.kernels.ops import Denominator, PPOStatistics, ppo_linear_loss
 from sandwiching.policy.heads import HeadOp
+from sandwiching.policy.logprobs import response_targets
 from sandwiching.policy.records import PPOBatch
-
-Denominator = float | Tensor
 
 
 def policy_loss_op(
     rows: PPOBatch, temperature: float, clip_range: float, entropy_coefficient: float, denominator: Denominator
 ) -> HeadOp[tuple[Tensor, PPOStatistics]]:
     """Clipped surrogate minus entropy bonus over the response tokens of `rows` (kernels.ops.ppo_linear_loss)."""
-    tokens_BS, mask_BT = rows.tokens_BS, rows.response_mask_BT
-    target_BT = tokens_BS[:, -mask_BT.shape[1] :]
-    target_N, old_N, advantage_N, mask_N = (
-        x_BT.flatten() for x_BT in (target_BT, rows.logprobs_BT, rows.advantages_BT, mask_BT)
+    target_N = response_targets(rows.tokens_BS, rows.attention_BS, rows.response_width)
+    old_N, advantage_N, mask_N = (
+        x_BT.flatten() for x_BT in (rows.logprobs_BT, rows.advantages_BT, rows.response_mask_BT)
     )
 
     def loss(hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None) -> tuple[Tensor, PPOStatistics]:

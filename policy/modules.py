@@ -6,7 +6,7 @@ Shape suffixes as in policy/records.py; D hidden size, N = B * T.
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TypeVar
+from typing import Any
 
 from peft import PeftModel
 from torch import Tensor, nn
@@ -16,8 +16,6 @@ from sandwiching.policy.heads import HeadOp, apply_to_head
 from sandwiching.policy.logprobs import response_hidden
 from sandwiching.policy.trunk import plain, trunk_hidden
 from sandwiching.policy.values import ValueHead, response_values
-
-R = TypeVar("R")
 
 
 class PolicyModule(nn.Module):
@@ -34,17 +32,20 @@ class PolicyModule(nn.Module):
         attention_BS: Tensor,
         prefix: int,
         response_width: int,
-        op: HeadOp[R],
+        op: HeadOp[Any] | None,
         reference: bool = False,
-    ) -> tuple[R, Tensor | None]:
+    ) -> tuple[Any, Tensor | None]:
         """What `op` makes of the response tokens' hidden states [N, D] and the LM head, and values [B, T] or None.
 
-        prefix: see trunk.shared_prefix. `reference`: without the adapter, which is the frozen reference of a LoRA
-        policy.
+        Without `op`, those hidden states alone. prefix: see trunk.trunk_hidden. `reference`: without the adapter, which
+        is the frozen reference of a LoRA policy.
         """
         with self.model.disable_adapter() if reference else nullcontext():  # pyright: ignore[reportCallIssue]
             hidden_BSD = trunk_hidden(self.model, tokens_BS, attention_BS, prefix)
-            result = apply_to_head(plain(self.model), response_hidden(hidden_BSD, response_width), op)
+            hidden_ND = response_hidden(hidden_BSD, response_width)
+            if op is None:
+                return hidden_ND, None
+            result = apply_to_head(plain(self.model), hidden_ND, op)
         if self.value_head is None:
             return result, None
         return result, response_values(hidden_BSD, self.value_head, response_width)

@@ -47,7 +47,7 @@ def experience(
     combined_B = COMBINE[reward_model.combine](scores.rewards_KB, reward_model.uwo_lambda)
     score_B = MISSING_EOS[ppo.missing_eos](combined_B, rollouts.finished_B, ppo.missing_eos_score)
     log_ratio_BT = (evaluation.logprobs_BT - reference_BT) * mask_BT
-    penalty_BT = KL_ESTIMATORS[ppo.kl.estimator](log_ratio_BT, evaluation.kl_BT) * mask_BT
+    penalty_BT = KL_ESTIMATORS[ppo.kl.estimator](log_ratio_BT) * mask_BT
     final_B, cost_BT, price = score_B, penalty_BT, kl_coefficient
     if ppo.whiten_rewards:
         rewards_BT = token_rewards(score_B, penalty_BT, mask_BT, kl_coefficient)

@@ -1,11 +1,12 @@
 """The learner of PPO, one rank of it: policy and value under DeepSpeed.
 
     evaluate(rollouts, step) -> old log-probs, reference log-probs, values      (before the update)
-    update(batch)      -> epochs x minibatches of clipped policy loss, then value loss
+    update(batch, step)  -> epochs x minibatches of clipped policy loss, then value loss
 
 Every rank holds the whole batch (it is small: token ids and floats) and computes its own rows, so that a minibatch is
-the same set of rows whatever the number of ranks. Rows of like length share a pass, what all prompts begin with is
-computed once a pass (policy/trunk.py), and only response tokens meet the vocabulary (kernels/).
+the same set of rows whatever the number of ranks. Rows of like length share a pass (passes.py), what all prompts begin
+with is computed once a pass where the model allows it (policy/trunk.py), and only response tokens meet the vocabulary
+(kernels/).
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ from transformers import PreTrainedModel
 from sandwiching.configs.schema import ResourcesConfig
 from sandwiching.policy.heads import use_op_head
 from sandwiching.policy.loading import load_causal_lm, load_score_model
-from sandwiching.policy.logprobs import hidden_only, logprob_kl_op, logprob_op
+from sandwiching.policy.logprobs import logprob_kl_op, logprob_op, response_targets
 from sandwiching.policy.lora import adapter_weights
 from sandwiching.policy.modules import PolicyModule, ValueModule
 from sandwiching.policy.records import Evaluation, PPOBatch, Responses, Rollouts
 from sandwiching.policy.tokenization import load_tokenizer
+from sandwiching.policy.trunk import shares_prefix
 from sandwiching.training import distributed
 from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.averaging import WeightAverage
@@ -75,10 +77,14 @@ class DeepSpeedLearner:
             "persistence_threshold": persistence_threshold(spec.policy),
         }
         self.policy = TrainingEngine(self.module, learning_rate=ppo.optimizer.learning_rate, **shared)
+        models = [self.module.model]
         self.value = None
         if spec.value is not None:
             rate = ppo.value_learning_rate or ppo.optimizer.learning_rate
-            self.value = TrainingEngine(self._value_module(spec, resources), learning_rate=rate, **shared)
+            value = self._value_module(spec, resources)
+            models.append(value.model)
+            self.value = TrainingEngine(value, learning_rate=rate, **shared)
+        self.shares_prefix = all(shares_prefix(model) for model in models)
         release_freed_memory()
         self.average = WeightAverage(ppo.ema_decay, master_weights(self.module)) if ppo.ema_decay else None
         self.random = RandomState(spec.seed)
@@ -97,9 +103,13 @@ class DeepSpeedLearner:
         generator = torch.Generator().manual_seed((self.spec.seed * 100_003 + step) * 1_009 + epoch)
         return torch.randperm(self.spec.ppo.batch_size, generator=generator).chunk(self.spec.ppo.minibatches)
 
-    def _passes(self, batch: Responses, rows: Tensor) -> list[Tensor]:
+    def _prefix(self, batch: Responses) -> int:
+        """How many tokens of all rows are computed once: of the whole batch, so the same for every pass and rank."""
+        return batch.shared_prefix if self.shares_prefix else 0
+
+    def _passes(self, batch: Responses, rows: Tensor, prefix: int) -> list[Tensor]:
         """This rank's share of `rows`, pass by pass."""
-        plan = plan_passes(batch, rows, self.micro_batch, distributed.world_size())
+        plan = plan_passes(batch, rows, self.micro_batch, prefix, distributed.world_size())
         return [shares[distributed.rank()] for shares in plan]
 
     @torch.no_grad()
@@ -108,21 +118,22 @@ class DeepSpeedLearner:
 
         So they have the bits that the update finds, and PPO's ratio is exactly 1 before its first step.
         """
-        prefix = rollouts.shared_prefix
-        passes = [part for rows in self._minibatches(step, 0) for part in self._passes(rollouts, rows)]
+        prefix = self._prefix(rollouts)
+        passes = [part for rows in self._minibatches(step, 0) for part in self._passes(rollouts, rows, prefix)]
         return Evaluation.join([self._evaluate_rows(rollouts, rows, prefix) for rows in passes])
 
     def _evaluate_rows(self, rollouts: Rollouts, index: Tensor, prefix: int) -> Evaluation:
         rows = rollouts.select(index).trimmed().to(self.policy.device)
         mask_BT = rows.response_mask_BT
         inputs = rows.tokens_BS, rows.attention_BS, prefix, rows.response_width
-        settings = rows.tokens_BS, rows.response_width, self.spec.ppo.sampling.temperature
+        targets = response_targets(rows.tokens_BS, rows.attention_BS, rows.response_width)
+        temperature = self.spec.ppo.sampling.temperature
         if self.spec.model.lora is None:
-            (logprob_N, entropy_N), values_BT = self.policy(*inputs, logprob_op(*settings))
+            (logprob_N, entropy_N), values_BT = self.policy(*inputs, logprob_op(targets, temperature))
             reference_N = kl_N = torch.zeros_like(logprob_N)
         else:
-            reference_ND, _ = self.policy(*inputs, hidden_only, reference=True)
-            op = logprob_kl_op(*settings, reference_ND)
+            reference_ND, _ = self.policy(*inputs, None, reference=True)
+            op = logprob_kl_op(targets, temperature, reference_ND)
             (logprob_N, reference_N, entropy_N, kl_N), values_BT = self.policy(*inputs, op)
         if self.value is not None:
             values_BT = self.value(*inputs)
@@ -130,13 +141,14 @@ class DeepSpeedLearner:
             values_BT = torch.zeros_like(mask_BT, dtype=torch.float32)
         padding = (0, rollouts.response_width - rows.response_width)
         columns = (logprob_N, reference_N, kl_N, values_BT, entropy_N)
-        return Evaluation(index, *(pad((column.view(mask_BT.shape) * mask_BT).cpu(), padding) for column in columns))
+        masked = (column.view(mask_BT.shape).where(mask_BT, 0.0).cpu() for column in columns)
+        return Evaluation(index, *(pad(column_BT, padding) for column_BT in masked))
 
     def update(self, batch: PPOBatch, step: int) -> dict[str, float]:
         """All epochs over `batch` (whole on every rank). Statistics are means over the optimiser steps."""
         ppo = self.spec.ppo
         scale = SCHEDULES[ppo.optimizer.scheduler](step, ppo.steps, ppo.optimizer.warmup_ratio)
-        prefix = batch.shared_prefix
+        prefix = self._prefix(batch)
         totals: dict[str, float] = {}
         for epoch in range(ppo.epochs):
             for rows in self._minibatches(step, epoch):
@@ -150,7 +162,7 @@ class DeepSpeedLearner:
     def _optimise(self, batch: PPOBatch, rows: Tensor, prefix: int, step: int, scale: float) -> dict[str, float]:
         """One optimiser step of policy and value on the minibatch `rows` (indexes into the whole batch)."""
         tokens = batch.response_mask_BT[rows].sum().clamp(min=1)
-        passes = [batch.select(mine).trimmed().to(self.policy.device) for mine in self._passes(batch, rows)]
+        passes = [batch.select(mine).trimmed().to(self.policy.device) for mine in self._passes(batch, rows, prefix)]
         sums, norms, ppo = Sums(), {}, self.spec.ppo
         if step >= ppo.value_warmup_steps:
             losses = policy_losses(self.policy, passes, prefix, tokens, ppo, sums)

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from sandwiching.policy.padding import padded_right, shared_prefix
-from sandwiching.policy.trunk import trunk_hidden
+from sandwiching.policy.trunk import shares_prefix, trunk_hidden
 from sandwiching.reward_model.heads import last_token, scores_of
 from sandwiching.training import distributed
 from sandwiching.training.artifacts import StageFolder
@@ -26,7 +26,7 @@ Reader = Callable[[PreTrainedModel, Tensor, Tensor], Tensor]
 
 def last_token_hidden(model: PreTrainedModel, tokens_BS: Tensor, attention_BS: Tensor) -> Tensor:
     """Hidden state of the trunk at the last real token of each text [B, D], in the trunk's dtype."""
-    prefix = shared_prefix(tokens_BS, attention_BS)
+    prefix = shared_prefix(tokens_BS, attention_BS) if shares_prefix(model) else 0
     return last_token(trunk_hidden(model, tokens_BS, attention_BS, prefix), attention_BS[:, prefix:])
 
 

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from sandwiching.policy.loading import load_causal_lm, load_score_model
 from sandwiching.policy.logprobs import response_logprobs
 from sandwiching.policy.records import Rollouts
+from sandwiching.policy.trunk import shares_prefix
 from sandwiching.reward_model.normalise import normalised
 from sandwiching.training.devices import compute_dtype, default_device
 from sandwiching.training.passes import all_rows, plan_passes
@@ -30,6 +31,8 @@ class TransformersScorer:
         self.reference = None
         if spec.reference is not None:
             self.reference = self._placed(load_causal_lm(spec.reference, dtype))
+        models = [*self.members, *([self.reference] if self.reference else [])]
+        self.shares_prefix = all(shares_prefix(model) for model in models)
 
     def _placed(self, model: PreTrainedModel) -> PreTrainedModel:
         model.to(self.device)  # pyright: ignore[reportArgumentType]
@@ -38,8 +41,8 @@ class TransformersScorer:
     @torch.no_grad()
     def score(self, rollouts: Rollouts) -> Scores:
         """Normalised rewards [K, B], and reference log-probs [B, T] when a reference is held."""
-        prefix = rollouts.shared_prefix
-        passes = [rows for (rows,) in plan_passes(rollouts, all_rows(rollouts), self.micro_batch)]
+        prefix = rollouts.shared_prefix if self.shares_prefix else 0
+        passes = [rows for (rows,) in plan_passes(rollouts, all_rows(rollouts), self.micro_batch, prefix)]
         scored = [self._score_rows(rollouts.select(rows).trimmed().to(self.device), prefix) for rows in passes]
         order_B = torch.cat(passes).argsort()
         references = [
@@ -65,4 +68,4 @@ class TransformersScorer:
         logprobs_BT, _ = response_logprobs(
             self.reference, rows.tokens_BS, rows.attention_BS, rows.response_width, self.temperature, prefix
         )
-        return (logprobs_BT * rows.response_mask_BT).cpu()
+        return logprobs_BT.cpu()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from functools import partial
 
 import torch
@@ -14,9 +15,6 @@ from sandwiching.policy.records import PPOBatch
 from sandwiching.training.engine import TrainingEngine
 
 Losses = Sequence[Callable[[], Tensor]]
-
-POLICY_STATISTICS = ("policy_loss", "entropy", "approx_kl", "clip_fraction", "ratio", "ratio_squared")
-"""Fields of kernels' PPOStatistics that are reported."""
 
 
 class Sums:
@@ -48,7 +46,7 @@ def policy_losses(
     def loss(rows: PPOBatch) -> Tensor:
         op = policy_loss_op(rows, ppo.sampling.temperature, ppo.clip_range, ppo.entropy_coefficient, tokens)
         (total, statistics), values_BT = engine(rows.tokens_BS, rows.attention_BS, prefix, rows.response_width, op)
-        sums.add({name: getattr(statistics, name) for name in POLICY_STATISTICS})
+        sums.add({field.name: getattr(statistics, field.name) for field in fields(statistics)})
         return total if values_BT is None else total + _value_loss(values_BT, rows, tokens, ppo, sums)
 
     return [partial(loss, rows) for rows in passes]

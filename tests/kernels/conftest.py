@@ -1,15 +1,8 @@
-"""Triton's interpreter for every test here, the backends as a fixture, and inputs of a vocabulary head."""
+"""The backends as a fixture, and inputs of a vocabulary head."""
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Iterator
-
-# Triton's own functions are decorated when it is imported, so the variable must be there before.
-if "triton" in sys.modules and os.environ.get("TRITON_INTERPRET") != "1":
-    raise RuntimeError("triton was imported before TRITON_INTERPRET=1 was set: the kernels' tests cannot interpret it")
-os.environ["TRITON_INTERPRET"] = "1"
 
 import pytest
 import torch

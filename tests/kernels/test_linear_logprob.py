@@ -125,9 +125,10 @@ def test_frozen_weights_get_no_gradient_and_views_are_fine(backend, head_case):
 def test_exact_kl(backend, head_case, dtype):
     hidden_ND, weight_VD, target_N = head_case(35, 24, 1300, dtype)
     other_ND, other_VD, _ = head_case(35, 16, 1300, dtype, seed=1)
-    ours = linear_logprob_kl(hidden_ND, weight_VD, other_ND, other_VD, target_N, 0.7, chunk_bytes=SMALL)
+    biases = torch.randn(2, len(weight_VD), generator=torch.Generator().manual_seed(5))
+    ours = linear_logprob_kl(hidden_ND, weight_VD, other_ND, other_VD, target_N, 0.7, *biases, chunk_bytes=SMALL)
     double = (x.double() for x in (hidden_ND, weight_VD, other_ND, other_VD))
-    oracle = reference.linear_logprob_kl(*double, target_N, 0.7)
+    oracle = reference.linear_logprob_kl(*double, target_N, 0.7, *biases.double())
     assert all((x.double() - right).abs().max() < 1e-4 for x, right in zip(ours, oracle, strict=True))
     assert not any(x.requires_grad for x in ours)
 

@@ -34,11 +34,8 @@ def test_k1_and_k3_are_unbiased_and_k2_nearly():
     policy_V = torch.randn(8, generator=generator, dtype=torch.float64).log_softmax(-1)
     reference_V = (policy_V + 0.3 * torch.randn(8, generator=generator, dtype=torch.float64)).log_softmax(-1)
     exact = (policy_V.exp() * (policy_V - reference_V)).sum()
-    expectations = {
-        name: (policy_V.exp() * f(policy_V - reference_V, exact)).sum() for name, f in KL_ESTIMATORS.items()
-    }
+    expectations = {name: (policy_V.exp() * f(policy_V - reference_V)).sum() for name, f in KL_ESTIMATORS.items()}
     assert exact > 0.01
-    torch.testing.assert_close(expectations["exact"], exact)
     torch.testing.assert_close(expectations["k1"], exact)
     torch.testing.assert_close(expectations["k3"], exact)
     torch.testing.assert_close(expectations["k2"], exact, rtol=0.2, atol=0)
@@ -47,7 +44,7 @@ def test_k1_and_k3_are_unbiased_and_k2_nearly():
 def test_gradients_at_equal_policies():
     for name, slope in (("k1", 1.0), ("k2", 0.0), ("k3", 0.0)):
         x = torch.zeros((), requires_grad=True)
-        KL_ESTIMATORS[name](x, torch.zeros(())).backward()
+        KL_ESTIMATORS[name](x).backward()
         assert x.grad is not None
         assert x.grad.item() == slope
 

@@ -17,7 +17,13 @@ from transformers import (
 
 from sandwiching.kernels.chunked import CHUNK_BYTES
 from sandwiching.policy.heads import HeadOp, OpHead, apply_to_head, use_op_head
-from sandwiching.policy.logprobs import logprob_op, naive_response_logprobs, response_hidden, response_logprobs
+from sandwiching.policy.logprobs import (
+    logprob_op,
+    naive_response_logprobs,
+    response_hidden,
+    response_logprobs,
+    response_targets,
+)
 from sandwiching.policy.lora import LoraSpec, attach
 from sandwiching.policy.padding import padded_left, padded_right
 from sandwiching.policy.trunk import trunk_hidden
@@ -146,7 +152,7 @@ def test_the_head_is_exact_under_autocast(model: PreTrainedModel):
         hidden_BSD = trunk_hidden(model, tokens_BS, attention_BS)
         assert head(hidden_BSD).dtype == torch.bfloat16, "autocast would round the logits"
     with torch.no_grad():
-        op = logprob_op(tokens_BS, T, 1.0)
+        op = logprob_op(response_targets(tokens_BS, attention_BS, T), 1.0)
         expected_N, _ = apply_to_head(model, response_hidden(hidden_BSD.float(), T), op)
     torch.testing.assert_close(logprobs_BT.flatten(), expected_N, atol=1e-5, rtol=0)
 

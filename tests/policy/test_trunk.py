@@ -16,15 +16,21 @@ from transformers import (
     GPTNeoXForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
+    MambaConfig,
+    MambaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    MptConfig,
+    MptForCausalLM,
     PreTrainedModel,
 )
 
-from sandwiching.policy.logprobs import response_logprobs
+from sandwiching.policy.heads import use_op_head
+from sandwiching.policy.logprobs import logprob_kl_op, response_logprobs, response_targets
 from sandwiching.policy.lora import LoraSpec, attach
+from sandwiching.policy.modules import PolicyModule
 from sandwiching.policy.padding import SHORTEST_PREFIX, padded_left, padded_right, shared_prefix
-from sandwiching.policy.trunk import trunk_hidden
+from sandwiching.policy.trunk import shares_prefix
 
 P, T = 20, 6
 PREFIX = tuple(range(40, 52))
@@ -33,9 +39,23 @@ FAMILIES = {
     "llama": lambda: LlamaForCausalLM(LlamaConfig(**SMALL, intermediate_size=64, num_key_value_heads=1)),
     "gpt2": lambda: GPT2LMHeadModel(GPT2Config(vocab_size=260, n_embd=32, n_layer=2, n_head=2, n_positions=64)),
     "gpt_neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**SMALL, intermediate_size=64)),
+    "distances by column": lambda: MptForCausalLM(
+        MptConfig(d_model=32, n_heads=2, n_layers=2, vocab_size=260, max_seq_len=64)
+    ),
+}
+WHOLE_ROWS = {
     "sliding windows": lambda: MistralForCausalLM(
         MistralConfig(**SMALL, intermediate_size=64, num_key_value_heads=1, sliding_window=5)
     ),
+    "frequencies by length": lambda: LlamaForCausalLM(
+        LlamaConfig(
+            **SMALL,
+            intermediate_size=64,
+            max_position_embeddings=16,
+            rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0},
+        )
+    ),
+    "recurrences": lambda: MambaForCausalLM(MambaConfig(vocab_size=260, hidden_size=32, num_hidden_layers=2)),
 }
 
 
@@ -71,6 +91,7 @@ def passes(model: PreTrainedModel) -> list[tuple[int, ...]]:
 def test_values_and_gradients_are_those_of_whole_rows(family: str):
     torch.manual_seed(0)
     model = decided(FAMILIES[family]())
+    assert shares_prefix(model)
     shapes = passes(model)
     tokens_BS, attention_BS, mask_BT = batch()
     prefix = shared_prefix(tokens_BS, attention_BS, P)
@@ -84,8 +105,12 @@ def test_values_and_gradients_are_those_of_whole_rows(family: str):
         gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
         results.append((logprobs_BT[mask_BT].detach(), entropy_BT[mask_BT].detach(), gradients))
     torch.testing.assert_close(results[1], results[0], atol=1e-4, rtol=1e-4)
-    whole, rest = (5, P + T), (5, P + T - prefix)
-    assert shapes == [whole, whole] if family == "sliding windows" else [whole, (1, prefix), rest]
+    assert shapes == [(5, P + T), (1, prefix), (5, P + T - prefix)]
+
+
+@pytest.mark.parametrize("family", WHOLE_ROWS)
+def test_models_that_cannot_share_say_so(family: str):
+    assert not shares_prefix(WHOLE_ROWS[family]())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -117,14 +142,39 @@ def test_adapters_work_on_both_parts(tiny: Path):
     assert all((p.grad is not None) == ("lora_" in name) for name, p in model.named_parameters())
 
 
-def test_recomputed_activations_get_whole_rows(model: PreTrainedModel):
-    tokens_BS, attention_BS, _ = batch()
-    expected_BSD = trunk_hidden(model, tokens_BS, attention_BS)[:, 12:]
+def test_recomputed_activations_need_whole_rows(model: PreTrainedModel):
+    assert shares_prefix(model)
     model.activation_checkpointing_enable()
-    shapes = passes(model.train())
-    hidden_BSD = trunk_hidden(model, tokens_BS, attention_BS, 12)
-    assert shapes == [tokens_BS.shape]
-    torch.testing.assert_close(hidden_BSD, expected_BSD)
+    assert shares_prefix(model.eval())
+    assert not shares_prefix(model.train())
+
+
+def test_policy_and_reference_in_one_pass(tiny: Path):
+    """Exact KL of a LoRA policy to its reference, against all logits in fp64."""
+    tokens_BS, attention_BS, mask_BT = batch()
+    base = AutoModelForCausalLM.from_pretrained(tiny)
+    use_op_head(base)
+    module = PolicyModule(attach(base, LoraSpec(4, 8), 0, "CAUSAL_LM"), value_head=True)
+    for name, parameter in module.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(parameter, std=0.3)
+    target_N = response_targets(tokens_BS, attention_BS, T)
+    with torch.no_grad():
+        inputs = tokens_BS, attention_BS, 12, T
+        reference_ND, nothing = module(*inputs, None, reference=True)
+        (logprob_N, reference_N, _, kl_N), values_BT = module(*inputs, logprob_kl_op(target_N, 0.8, reference_ND))
+        weight_VD = base.get_input_embeddings().weight.double()  # the head's own
+        hidden_ND = module(*inputs, None)[0]
+        policy_NV, base_NV = ((x.double() @ weight_VD.T / 0.8).log_softmax(-1) for x in (hidden_ND, reference_ND))
+        untouched = AutoModelForCausalLM.from_pretrained(tiny)
+        expected_BT, _ = response_logprobs(untouched, tokens_BS, attention_BS, T, 0.8)
+    exact_N = (policy_NV.exp() * (policy_NV - base_NV)).sum(1).where(mask_BT.flatten(), 0.0)
+    assert nothing is None
+    assert values_BT.shape == mask_BT.shape
+    assert exact_N.max() > 1e-3
+    torch.testing.assert_close(kl_N.double(), exact_N, atol=1e-5, rtol=1e-3)
+    torch.testing.assert_close(reference_N.view_as(mask_BT), expected_BT, atol=1e-5, rtol=0)
+    assert not logprob_N[~mask_BT.flatten()].any()
 
 
 rows = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=24), min_size=1, max_size=5)

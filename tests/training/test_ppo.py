@@ -93,8 +93,31 @@ def test_first_update_is_on_policy_and_kl_starts_at_zero(run_stages, ppo_argumen
     assert first["ppo/clip_fraction"] == 0
     assert first["ppo/kl"] == 0
     assert second["ppo/kl"] != 0
+    assert first["ppo/kl_exact"] == 0
+    assert second["ppo/kl_exact"] > 0
     assert first["ppo/engine_mismatch"] < 1e-5
     assert second["ppo/engine_mismatch"] < 1e-5
+
+
+def test_kl_starts_at_nothing_but_rounding_where_the_scorer_has_the_reference(
+    run_stages, ppo_arguments, stage_folder
+) -> None:
+    folder = stage_folder("ppo")
+    full = {"lora": None, "precision": "bf16"}
+    run_stages([(PPO, ppo_arguments(folder, ppo={"epochs": 1, "steps": 2}, model=full, resources={"zero_stage": 1}))])
+    first, _ = records(folder)
+    assert abs(first["ppo/kl"]) < 0.05
+    assert first["ppo/approx_kl"] == 0
+    assert "ppo/kl_exact" not in first
+
+
+def test_recomputed_activations_give_the_same_update(run_stages, ppo_arguments, stage_folder) -> None:
+    kept, recomputed = stage_folder("kept"), stage_folder("recomputed")
+    places = ((kept, False), (recomputed, True))
+    calls = [(PPO, ppo_arguments(f, resources={"gradient_checkpointing": again})) for f, again in places]
+    run_stages(calls)
+    one, other = weights(kept), weights(recomputed)
+    assert all(torch.allclose(one[name], other[name], rtol=0, atol=1e-5) for name in one)
 
 
 def test_a_truncated_checkpoint_is_refused_and_the_one_before_gives_the_same_bits(

@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from sandwiching.kernels.backends import has_triton
+from sandwiching.kernels.backends import ENVIRONMENT, has_triton
 
 WORKER = Path(__file__).with_name("replay_worker.py")
 
@@ -26,7 +26,12 @@ def test_recorded_steps_are_the_same_with_kernels_on_and_off(tiny: Path, tmp_pat
     model.save_pretrained(tmp_path / "reward" / "model")
     done = subprocess.run(
         [sys.executable, str(WORKER), str(tiny), str(tmp_path / "reward"), str(tmp_path / "ppo"), trained],
-        env={**os.environ, "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1", "TRITON_INTERPRET": "1"},
+        env={
+            **{k: v for k, v in os.environ.items() if k != ENVIRONMENT},
+            "DS_ACCELERATOR": "cpu",
+            "OMP_NUM_THREADS": "1",
+            "TRITON_INTERPRET": "1",
+        },
         capture_output=True,
         text=True,
         timeout=400,
