@@ -26,7 +26,7 @@ class _Output(Protocol):
 def trunk_hidden(model: nn.Module, tokens_BS: Tensor, attention_BS: Tensor, prefix: int = 0) -> Tensor:
     """Last hidden states [B, R, D] of columns L .. S - 1, of the trunk below the head (plain or PEFT model).
 
-    prefix: L, from padding.shared_prefix, or 0 for a model that does not `share_prefix`. Positions count real tokens
+    prefix: L, from padding.shared_prefix; 0 for models of which `shares_prefix` is false. Positions count real tokens
     only, so padding does not move them.
     """
     model = plain(model)
