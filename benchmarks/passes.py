@@ -2,9 +2,10 @@
 
     python benchmarks/passes.py
 
-Rectangles of whole rows as they come; sorted by length and trimmed (training/passes.py); the same with what all prompts
-begin with computed once a pass (policy/trunk.py); and all rows of a pass packed into one under a block mask. Tokens are
-random: 31 that all prompts share, 4 to 16 of each prompt's own, responses as the demo has them (mean 9 of 32).
+Rectangles of whole rows as they come; sorted by length (training/passes.py); the same passes packed without padding
+(policy/packing.py), whole and with what all prompts begin with once; and that under a mask over all tokens, in place of
+attention by rows (policy/attention.py). Tokens are random: 31 that all prompts share, 4 to 16 of each prompt's own,
+responses as the demo has them (mean 9 of 32).
 """
 
 from __future__ import annotations
@@ -47,38 +48,69 @@ def train_on(hidden: Tensor) -> None:
     hidden.float().square().mean().backward()
 
 
+def rows_of(model: PreTrainedModel, batch: PPOBatch, rows: Tensor) -> Tensor:
+    """Hidden states of a rectangle, as wide as its longest prompt and its longest response."""
+    part = batch.select(rows)
+    columns = part.attention_BS.any(0)
+    attention_BS = part.attention_BS[:, columns].long()
+    output = model.base_model(
+        input_ids=part.tokens_BS[:, columns],
+        attention_mask=attention_BS,
+        position_ids=(attention_BS.cumsum(-1) - 1).clamp(min=0),
+        use_cache=False,
+    )
+    return output.last_hidden_state
+
+
 def as_they_come(model: PreTrainedModel, batch: PPOBatch, limit: int) -> None:
     """Rectangles of `limit` whole rows."""
-    for rows in all_rows(batch).split(limit):
-        train_on(trunk_hidden(model, batch.tokens_BS[rows], batch.attention_BS[rows]))
+    for rows in torch.arange(len(batch)).split(limit):
+        train_on(rows_of(model, batch, rows))
 
 
-def sorted_rows(model: PreTrainedModel, batch: PPOBatch, limit: int, prefix: int = 0) -> None:
-    """Rectangles of sorted, trimmed rows."""
-    for (rows,) in plan_passes(batch, all_rows(batch), limit, prefix):
-        part = batch.select(rows).trimmed()
-        train_on(trunk_hidden(model, part.tokens_BS, part.attention_BS, prefix))
+def passes(batch: PPOBatch, limit: int, prefix: int) -> list[Tensor]:
+    """As the learner plans them."""
+    tokens_B = batch.attention_BS.sum(1) - prefix
+    return [rows for (rows,) in plan_passes(tokens_B, all_rows(tokens_B), limit)]
 
 
-def shared_rows(model: PreTrainedModel, batch: PPOBatch, limit: int) -> None:
+def sorted_rows(model: PreTrainedModel, batch: PPOBatch, limit: int) -> None:
+    """Rectangles of rows of like length."""
+    for rows in passes(batch, limit, 0):
+        train_on(rows_of(model, batch, rows))
+
+
+def packed(model: PreTrainedModel, batch: PPOBatch, limit: int, shares: bool) -> None:
+    """As the pipeline does."""
+    prefix = batch.shared_prefix if shares else 0
+    for rows in passes(batch, limit, prefix):
+        train_on(trunk_hidden(model, batch.select(rows).packed(prefix).packing))
+
+
+def packed_texts(model: PreTrainedModel, batch: PPOBatch, limit: int) -> None:
+    """Whole texts packed."""
+    packed(model, batch, limit, shares=False)
+
+
+def packed_shared(model: PreTrainedModel, batch: PPOBatch, limit: int) -> None:
     """The same, the shared prefix once."""
-    sorted_rows(model, batch, limit, batch.shared_prefix)
+    packed(model, batch, limit, shares=True)
 
 
-def packed(model: PreTrainedModel, batch: PPOBatch, limit: int) -> None:
-    """The rows of the same passes in one, behind the prefix, each seeing the prefix and itself."""
+def block_mask(model: PreTrainedModel, batch: PPOBatch, limit: int) -> None:
+    """The same packing under a mask over all its tokens, in place of policy/attention.py."""
     prefix = batch.shared_prefix
-    for (rows,) in plan_passes(batch, all_rows(batch), limit, prefix):
-        texts = [batch.tokens_BS[row][batch.attention_BS[row]] for row in rows.tolist()]
-        tokens_N = torch.cat([texts[0][:prefix], *(text[prefix:] for text in texts)])
-        sizes = torch.tensor([prefix, *(len(text) - prefix for text in texts)])
-        segment_N = torch.arange(len(sizes)).repeat_interleave(sizes)
-        position_N = torch.cat([torch.arange(prefix), *(torch.arange(prefix, len(text)) for text in texts)])
-        sees_NN = (segment_N[:, None] == segment_N) | (segment_N == 0)
-        sees_NN &= torch.ones(len(tokens_N), len(tokens_N), dtype=torch.bool).tril()
+    for rows in passes(batch, limit, prefix):
+        packing = batch.select(rows).packed(prefix).packing
+        sizes = torch.cat([torch.tensor([prefix]), packing.rest_B])
+        text_N = torch.arange(len(sizes)).repeat_interleave(sizes)
+        sees_NN = ((text_N[:, None] == text_N) | (text_N == 0)).tril()
         mask_NN = torch.zeros(sees_NN.shape, dtype=model.dtype).masked_fill(~sees_NN, torch.finfo(model.dtype).min)
         output = model.base_model(
-            input_ids=tokens_N[None], attention_mask=mask_NN[None, None], position_ids=position_N[None], use_cache=False
+            input_ids=packing.tokens_N[None],
+            attention_mask=mask_NN[None, None],
+            position_ids=packing.position_N[None],
+            use_cache=False,
         )
         train_on(output.last_hidden_state)
 
@@ -86,8 +118,9 @@ def packed(model: PreTrainedModel, batch: PPOBatch, limit: int) -> None:
 WAYS: dict[str, Callable[[PreTrainedModel, PPOBatch, int], None]] = {
     "as they come": as_they_come,
     "sorted": sorted_rows,
-    "sorted, shared prefix": shared_rows,
-    "packed, block mask": packed,
+    "packed": packed_texts,
+    "packed, shared prefix": packed_shared,
+    "packed, shared prefix, block mask": block_mask,
 }
 
 

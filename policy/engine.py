@@ -14,11 +14,11 @@ from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel
 
 from sandwiching.policy.generation import GumbelNoise, row_seed
 from sandwiching.policy.loading import load_causal_lm
-from sandwiching.policy.logprobs import response_logprobs
+from sandwiching.policy.logprobs import padded_logprobs
 from sandwiching.policy.lora import LoraSpec, attach, load_adapter_weights
-from sandwiching.policy.padding import padded_left, padded_right, shared_prefix
-from sandwiching.policy.records import PromptBatch, Rollouts
-from sandwiching.policy.trunk import plain, shares_prefix
+from sandwiching.policy.padding import padded_left, padded_right
+from sandwiching.policy.records import PromptBatch, Rollouts, Texts
+from sandwiching.policy.trunk import packs, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,19 +176,13 @@ class TransformersEngine:
         self, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], temperature: float
     ) -> Tensor:
         """See RolloutEngine. An empty response has log-prob 0."""
-        sums, shares = [], shares_prefix(self.model)
+        sums = []
         for start in range(0, len(prompts), self.max_batch):
             tokens_BP, attention_BP = padded_left(prompts[start : start + self.max_batch], self.pad_token_id)
             tokens_BT, mask_BT = padded_right(responses[start : start + self.max_batch], self.pad_token_id)
-            tokens_BS = torch.cat([tokens_BP, tokens_BT], dim=1)
-            attention_BS = torch.cat([attention_BP, mask_BT], dim=1)
-            logprobs_BT, _ = response_logprobs(
-                self.model,
-                tokens_BS.to(self.device),
-                attention_BS.to(self.device),
-                tokens_BT.shape[1],
-                temperature,
-                shared_prefix(tokens_BS, attention_BS, tokens_BP.shape[1]) if shares else 0,
-            )
-            sums.append(logprobs_BT.cpu().sum(1))
+            tokens_BS, attention_BS = torch.cat([tokens_BP, tokens_BT], 1), torch.cat([attention_BP, mask_BT], 1)
+            texts = Texts(tokens_BS, attention_BS, mask_BT)
+            prefix = texts.shared_prefix if packs(self.model) else 0
+            logprobs_BT, _ = padded_logprobs(self.model, texts, temperature, prefix)
+            sums.append(logprobs_BT.sum(1))
         return torch.cat(sums)

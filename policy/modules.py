@@ -1,6 +1,6 @@
 """What the learner trains, as modules whose forward is all that an engine (DeepSpeed) needs to see.
 
-Shape suffixes as in policy/records.py; D hidden size, N = B * T.
+Shape suffixes as in policy/records.py; D hidden size.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sandwiching.policy.heads import HeadOp, apply_to_head
-from sandwiching.policy.logprobs import response_hidden
+from sandwiching.policy.records import PackedResponses
 from sandwiching.policy.trunk import plain, trunk_hidden
-from sandwiching.policy.values import ValueHead, response_values
+from sandwiching.policy.values import ValueHead, raw_scores
 
 
 class PolicyModule(nn.Module):
@@ -27,28 +27,19 @@ class PolicyModule(nn.Module):
         self.value_head = ValueHead(model.config.hidden_size) if value_head else None
 
     def forward(
-        self,
-        tokens_BS: Tensor,
-        attention_BS: Tensor,
-        prefix: int,
-        response_width: int,
-        op: HeadOp[Any] | None,
-        reference: bool = False,
+        self, responses: PackedResponses, op: HeadOp[Any] | None, reference: bool = False
     ) -> tuple[Any, Tensor | None]:
-        """What `op` makes of the response tokens' hidden states [N, D] and the LM head, and values [B, T] or None.
+        """What `op` makes of the hidden states [M, D] before the response tokens and the LM head; values [M] or None.
 
-        Without `op`, those hidden states alone. prefix: see trunk.trunk_hidden. `reference`: without the adapter, which
-        is the frozen reference of a LoRA policy.
+        Without `op`, those hidden states alone. `reference`: without the adapter, which is the frozen reference of a
+        LoRA policy.
         """
         with self.model.disable_adapter() if reference else nullcontext():  # pyright: ignore[reportCallIssue]
-            hidden_BSD = trunk_hidden(self.model, tokens_BS, attention_BS, prefix)
-            hidden_ND = response_hidden(hidden_BSD, response_width)
+            hidden_MD = trunk_hidden(self.model, responses.packing)[responses.before_M]
             if op is None:
-                return hidden_ND, None
-            result = apply_to_head(plain(self.model), hidden_ND, op)
-        if self.value_head is None:
-            return result, None
-        return result, response_values(hidden_BSD, self.value_head, response_width)
+                return hidden_MD, None
+            result = apply_to_head(plain(self.model), hidden_MD, op)
+        return result, None if self.value_head is None else self.value_head(hidden_MD)
 
 
 class ValueModule(nn.Module):
@@ -60,9 +51,7 @@ class ValueModule(nn.Module):
         self.reward_mean = reward_mean
         self.reward_std = reward_std
 
-    def forward(self, tokens_BS: Tensor, attention_BS: Tensor, prefix: int, response_width: int) -> Tensor:
-        """Values [B, T] fp32 of the states before each response token."""
-        hidden_BSD = trunk_hidden(self.model, tokens_BS, attention_BS, prefix)
-        score = plain(self.model).get_submodule("score")
-        raw_BT = response_values(hidden_BSD, score, response_width).squeeze(-1).float()
-        return (raw_BT - self.reward_mean) / self.reward_std
+    def forward(self, responses: PackedResponses) -> Tensor:
+        """Values [M] fp32 of the states before each response token."""
+        hidden_MD = trunk_hidden(self.model, responses.packing)[responses.before_M]
+        return (raw_scores(self.model, hidden_MD) - self.reward_mean) / self.reward_std

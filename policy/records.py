@@ -1,6 +1,7 @@
 """Tensors that pass between rollout engines, scorers and learners.
 
-Shape suffixes: B sequences, P padded prompt width, T padded response width, S = P + T, K ensemble members.
+Shape suffixes: B sequences, P padded prompt width, T padded response width, S = P + T, M response tokens of all
+sequences, one sequence behind another.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from typing import Self
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
+from sandwiching.policy.packing import Packing
 from sandwiching.policy.padding import shared_prefix
 
 
@@ -54,6 +57,23 @@ class BatchFirst:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class PackedResponses:
+    """Prompts and responses without padding: what a pass through a model is given.
+
+    before_M int64: where the token before each response token stands in the packing, whose hidden state predicts it;
+    target_M int64: the response tokens.
+    """
+
+    packing: Packing
+    before_M: Tensor
+    target_M: Tensor
+
+    def to(self, device: torch.device | str) -> PackedResponses:
+        """The same with its tensors on `device`."""
+        return PackedResponses(self.packing.to(device), self.before_M.to(device), self.target_M.to(device))
+
+
 class Responses(BatchFirst):
     """Records of prompts, left-padded, and their responses, right-padded."""
 
@@ -74,23 +94,35 @@ class Responses(BatchFirst):
     def __len__(self) -> int:
         return self.tokens_BS.shape[0]
 
-    def trimmed(self) -> Self:
-        """Without the columns that are padding in all rows; which fields have which columns, their suffixes say."""
-        prompt = int(self.attention_BS[:, : self.prompt_width].sum(1).max())
-        response = max(1, int(self.response_mask_BT.sum(1).max()))
-        columns = {"BS": slice(self.prompt_width - prompt, self.prompt_width + response), "BT": slice(response)}
-        return type(self)(
-            **{
-                f.name: value[:, columns[suffix]] if (suffix := f.name.rpartition("_")[2]) in columns else value
-                for f in fields(self)  # pyright: ignore[reportArgumentType]
-                for value in [getattr(self, f.name)]
-            }
-        )
-
     @property
     def shared_prefix(self) -> int:
         """How many tokens all prompts begin with: see padding.shared_prefix."""
         return shared_prefix(self.tokens_BS, self.attention_BS, self.prompt_width)
+
+    def packed(self, prefix: int) -> PackedResponses:
+        """Without padding; prefix: how many tokens that all prompts begin with are held once."""
+        packing = Packing.of(self.tokens_BS, self.attention_BS, prefix)
+        response_BS = pad(self.response_mask_BT, (self.prompt_width, 0))
+        before_M = packing.places(response_BS, self.attention_BS) - 1
+        return PackedResponses(packing, before_M, self.tokens_BS[response_BS])
+
+    def flat(self, x_BT: Tensor) -> Tensor:
+        """Its values at the response tokens [M]."""
+        return x_BT[self.response_mask_BT]
+
+    def padded(self, x_M: Tensor) -> Tensor:
+        """The opposite of `flat`, zeros at padding."""
+        zeros_BT = torch.zeros(self.response_mask_BT.shape, dtype=x_M.dtype)
+        return zeros_BT.masked_scatter(self.response_mask_BT, x_M)
+
+
+@dataclass(frozen=True, slots=True)
+class Texts(Responses):
+    """Prompts and given responses."""
+
+    tokens_BS: Tensor
+    attention_BS: Tensor
+    response_mask_BT: Tensor
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,11 @@
-"""Values of the states before each response token. Shape suffixes as in policy/records.py; D hidden size."""
+"""Heads that give one number for a hidden state: values of states, scores of texts. D hidden size."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+
+from sandwiching.policy.trunk import plain
 
 
 class ValueHead(nn.Linear):
@@ -20,6 +22,6 @@ class ValueHead(nn.Linear):
             return super().forward(input.to(self.weight.dtype)).squeeze(-1).float()
 
 
-def response_values(hidden_BSD: Tensor, head: nn.Module, response_width: int) -> Tensor:
-    """Values [B, T] of the states before each response token (positions P - 1 .. S - 2), from a head that squeezes."""
-    return head(hidden_BSD[:, -response_width - 1 : -1])
+def raw_scores(model: nn.Module, hidden: Tensor) -> Tensor:
+    """Raw scores [...] fp32 of hidden states [..., D], by the head of a reward model (plain or PEFT)."""
+    return plain(model).get_submodule("score")(hidden).squeeze(-1).float()

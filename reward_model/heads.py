@@ -1,15 +1,11 @@
-"""The scalar head of a reward model (AutoModelForSequenceClassification, num_labels = 1) and what it reads.
-
-Shape suffixes: B texts, S padded width, D hidden size.
-"""
+"""The scalar head of a reward model (AutoModelForSequenceClassification, num_labels = 1). D hidden size."""
 
 from __future__ import annotations
 
 import math
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch import nn
 from transformers import PreTrainedModel
 
 
@@ -37,21 +33,3 @@ def init_score_head(model: PreTrainedModel, seed: int) -> None:
         head.weight.copy_(drawn)
         if head.bias is not None:
             head.bias.zero_()
-
-
-def last_token(hidden_BSD: Tensor, attention_BS: Tensor) -> Tensor:
-    """Hidden state [B, D] at the last real token of each text.
-
-    Padding may stand left or right: what is real is what `attention_BS` says, even where a real token has the id of
-    padding.
-    """
-    places_S = torch.arange(1, attention_BS.shape[1] + 1, device=attention_BS.device)
-    last_B = (attention_BS.long() * places_S).argmax(-1)
-    return hidden_BSD[torch.arange(len(last_B), device=last_B.device), last_B]
-
-
-def scores_of(model: PreTrainedModel, hidden_BD: Tensor) -> Tensor:
-    """Raw scores [B] fp32 of texts' last hidden states; the head computes in fp32 whatever the trunk's dtype."""
-    head = score_head(model)
-    bias = None if head.bias is None else head.bias.float()
-    return linear(hidden_BD.float(), head.weight.float(), bias).squeeze(-1)

@@ -4,9 +4,9 @@
     update(batch, step)  -> epochs x minibatches of clipped policy loss, then value loss
 
 Every rank holds the whole batch (it is small: token ids and floats) and computes its own rows, so that a minibatch is
-the same set of rows whatever the number of ranks. Rows of like length share a pass (passes.py), what all prompts begin
-with is computed once a pass where the model allows it (policy/trunk.py), and only response tokens meet the vocabulary
-(kernels/).
+the same set of rows whatever the number of ranks. Rows of like length share a pass (passes.py), packed without padding
+and with what all prompts begin with once, where the model allows it (policy/trunk.py); only response tokens meet the
+vocabulary (kernels/).
 """
 
 from __future__ import annotations
@@ -18,18 +18,17 @@ import torch
 from peft import PeftModel
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.nn.functional import pad
 from transformers import PreTrainedModel
 
 from sandwiching.configs.schema import ResourcesConfig
 from sandwiching.policy.heads import use_op_head
 from sandwiching.policy.loading import load_causal_lm, load_score_model
-from sandwiching.policy.logprobs import logprob_kl_op, logprob_op, response_targets
+from sandwiching.policy.logprobs import logprob_kl_op, logprob_op
 from sandwiching.policy.lora import adapter_weights
 from sandwiching.policy.modules import PolicyModule, ValueModule
 from sandwiching.policy.records import Evaluation, PPOBatch, Responses, Rollouts
 from sandwiching.policy.tokenization import load_tokenizer
-from sandwiching.policy.trunk import shares_prefix
+from sandwiching.policy.trunk import packs
 from sandwiching.training import distributed
 from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.averaging import WeightAverage
@@ -84,7 +83,7 @@ class DeepSpeedLearner:
             value = self._value_module(spec, resources)
             models.append(value.model)
             self.value = TrainingEngine(value, learning_rate=rate, **shared)
-        self.shares_prefix = all(shares_prefix(model) for model in models)
+        self.packs = all(packs(model) for model in models)
         release_freed_memory()
         self.average = WeightAverage(ppo.ema_decay, master_weights(self.module)) if ppo.ema_decay else None
         self.random = RandomState(spec.seed)
@@ -104,12 +103,13 @@ class DeepSpeedLearner:
         return torch.randperm(self.spec.ppo.batch_size, generator=generator).chunk(self.spec.ppo.minibatches)
 
     def _prefix(self, batch: Responses) -> int:
-        """How many tokens of all rows are computed once: of the whole batch, so the same for every pass and rank."""
-        return batch.shared_prefix if self.shares_prefix else 0
+        """How many tokens of all rows are held once: of the whole batch, so that before and in an update it is one."""
+        return batch.shared_prefix if self.packs else 0
 
     def _passes(self, batch: Responses, rows: Tensor, prefix: int) -> list[Tensor]:
         """This rank's share of `rows`, pass by pass."""
-        plan = plan_passes(batch, rows, self.micro_batch, prefix, distributed.world_size())
+        tokens_B = batch.attention_BS.sum(1) - prefix
+        plan = plan_passes(tokens_B, rows, self.micro_batch, distributed.world_size())
         return [shares[distributed.rank()] for shares in plan]
 
     @torch.no_grad()
@@ -123,26 +123,22 @@ class DeepSpeedLearner:
         return Evaluation.join([self._evaluate_rows(rollouts, rows, prefix) for rows in passes])
 
     def _evaluate_rows(self, rollouts: Rollouts, index: Tensor, prefix: int) -> Evaluation:
-        rows = rollouts.select(index).trimmed().to(self.policy.device)
-        mask_BT = rows.response_mask_BT
-        inputs = rows.tokens_BS, rows.attention_BS, prefix, rows.response_width
-        targets = response_targets(rows.tokens_BS, rows.attention_BS, rows.response_width)
+        rows = rollouts.select(index)
+        responses = rows.packed(prefix).to(self.policy.device)
         temperature = self.spec.ppo.sampling.temperature
         if self.spec.model.lora is None:
-            (logprob_N, entropy_N), values_BT = self.policy(*inputs, logprob_op(targets, temperature))
-            reference_N = kl_N = torch.zeros_like(logprob_N)
+            (logprob_M, entropy_M), values_M = self.policy(responses, logprob_op(responses.target_M, temperature))
+            reference_M = kl_M = torch.zeros_like(logprob_M)
         else:
-            reference_ND, _ = self.policy(*inputs, None, reference=True)
-            op = logprob_kl_op(targets, temperature, reference_ND)
-            (logprob_N, reference_N, entropy_N, kl_N), values_BT = self.policy(*inputs, op)
+            reference_MD, _ = self.policy(responses, None, reference=True)
+            op = logprob_kl_op(responses.target_M, temperature, reference_MD)
+            (logprob_M, reference_M, entropy_M, kl_M), values_M = self.policy(responses, op)
         if self.value is not None:
-            values_BT = self.value(*inputs)
-        if values_BT is None:
-            values_BT = torch.zeros_like(mask_BT, dtype=torch.float32)
-        padding = (0, rollouts.response_width - rows.response_width)
-        columns = (logprob_N, reference_N, kl_N, values_BT, entropy_N)
-        masked = (column.view(mask_BT.shape).where(mask_BT, 0.0).cpu() for column in columns)
-        return Evaluation(index, *(pad(column_BT, padding) for column_BT in masked))
+            values_M = self.value(responses)
+        if values_M is None:
+            values_M = torch.zeros_like(logprob_M)
+        columns = (logprob_M, reference_M, kl_M, values_M, entropy_M)
+        return Evaluation(index, *(rows.padded(column_M.cpu()) for column_M in columns))
 
     def update(self, batch: PPOBatch, step: int) -> dict[str, float]:
         """All epochs over `batch` (whole on every rank). Statistics are means over the optimiser steps."""
@@ -162,7 +158,7 @@ class DeepSpeedLearner:
     def _optimise(self, batch: PPOBatch, rows: Tensor, prefix: int, step: int, scale: float) -> dict[str, float]:
         """One optimiser step of policy and value on the minibatch `rows` (indexes into the whole batch)."""
         tokens = batch.response_mask_BT[rows].sum().clamp(min=1)
-        passes = [batch.select(mine).trimmed().to(self.policy.device) for mine in self._passes(batch, rows, prefix)]
+        passes = [batch.select(mine) for mine in self._passes(batch, rows, prefix)]
         sums, norms, ppo = Sums(), {}, self.spec.ppo
         if step >= ppo.value_warmup_steps:
             losses = policy_losses(self.policy, passes, prefix, tokens, ppo, sums)

@@ -13,7 +13,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl.trainer.reward_trainer import suppress_seqcls_warning
 
 from sandwiching.configs.schema import LoraConfig, ResourcesConfig, RewardModelConfig
-from sandwiching.policy.heads import Float32Head
 from sandwiching.policy.loading import load_score_model
 from sandwiching.reward_model.columns import judgement_weights, margins
 from sandwiching.reward_model.ensemble import BOOTSTRAP
@@ -77,8 +76,6 @@ def load_with_head(member: Member) -> PreTrainedModel | PeftModel:
     """The parent's trunk in fp32 with a fresh score head that computes in fp32, and with LoRA a fresh adapter."""
     with suppress_seqcls_warning():
         model = load_score_model(member.base, torch.float32, num_labels=1, pad_token_id=member.pad)
-    head = score_head(model)
-    with deepspeed.zero.GatheredParameters(list(head.parameters()), modifier_rank=0):
+    with deepspeed.zero.GatheredParameters(list(score_head(model).parameters()), modifier_rank=0):
         init_score_head(model, member.seed)
-    model.score = Float32Head.of(head)
     return trainable(model, member.lora, member.seed, "SEQ_CLS")

@@ -98,7 +98,6 @@ def finish(member: Member) -> dict[str, float]:
         last_token_scores,
         model.eval(),
         member.data.texts,
-        member.pad,
         member.resources.micro_batch,
         cache,
         member.folder,

@@ -22,7 +22,6 @@ def train_probe(member: Member) -> dict[str, float]:
         last_token_hidden,
         reading.eval(),
         member.data.texts,
-        member.pad,
         member.resources.micro_batch,
         member.folder.cache / "features",
         member.folder,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,12 +17,15 @@ from torch import Tensor, nn
 from trl.trainer.reward_config import RewardConfig
 from trl.trainer.reward_trainer import RewardTrainer
 
-from sandwiching.policy.padding import padded_right
+from sandwiching.policy.packing import Packing
+from sandwiching.policy.padding import padded_right, shared_prefix
+from sandwiching.policy.trunk import packs
 from sandwiching.reward_model.bundles import BatchPlan, plan_batches
 from sandwiching.reward_model.evaluate import agreement
 from sandwiching.reward_model.losses import bradley_terry
 from sandwiching.training import distributed
 from sandwiching.training.hf import SealedTrainer, trainer_arguments
+from sandwiching.training.readout import last_token_scores
 from sandwiching.training.reward_data import RewardData
 from sandwiching.training.reward_member import STAGE, LossTerms, Member, load_with_head
 from sandwiching.training.weights import persistence_threshold
@@ -71,9 +75,10 @@ class JudgementTrainer(SealedTrainer, RewardTrainer):
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Tensor:
         """This batch's share of the step's loss, times the ranks, since DeepSpeed averages gradients over them."""
-        scores_B = model(
-            input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
-        ).logits.squeeze(-1)
+        tokens_BS, attention_BS = inputs["input_ids"], inputs["attention_mask"]
+        assert self.model is not None
+        prefix = shared_prefix(tokens_BS, attention_BS) if packs(self.model) else 0
+        scores_B = model(Packing.of(tokens_BS, attention_BS, prefix))
         delta_E = scores_B[inputs["left"]] - scores_B[inputs["right"]]
         denominator = inputs["denominator"].item()
         loss = bradley_terry(
@@ -123,8 +128,11 @@ def train_member(member: Member) -> tuple[dict[str, float], dict[str, Tensor]]:
         ),
         max_length=None,
     )
+    model = load_with_head(member)
+    # TRL wants Hugging Face's model; what DeepSpeed calls gives scores of packed texts, the head on last tokens only.
+    model.forward = partial(last_token_scores, model)
     trainer = JudgementTrainer(
-        model=load_with_head(member),
+        model=model,
         args=arguments,
         data_collator=PlannedCollator(plan, member.data, member.terms, member.pad),
         train_dataset=Dataset.from_dict({"batch": range(len(plan.batches))}),

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 from transformers import PreTrainedModel
 
 from sandwiching.policy.loading import load_causal_lm, load_score_model
 from sandwiching.policy.logprobs import response_logprobs
 from sandwiching.policy.records import Rollouts
-from sandwiching.policy.trunk import shares_prefix
+from sandwiching.policy.trunk import packs
 from sandwiching.reward_model.normalise import normalised
 from sandwiching.training.devices import compute_dtype, default_device
 from sandwiching.training.passes import all_rows, plan_passes
@@ -32,7 +31,7 @@ class TransformersScorer:
         if spec.reference is not None:
             self.reference = self._placed(load_causal_lm(spec.reference, dtype))
         models = [*self.members, *([self.reference] if self.reference else [])]
-        self.shares_prefix = all(shares_prefix(model) for model in models)
+        self.packs = all(packs(model) for model in models)
 
     def _placed(self, model: PreTrainedModel) -> PreTrainedModel:
         model.to(self.device)  # pyright: ignore[reportArgumentType]
@@ -41,31 +40,22 @@ class TransformersScorer:
     @torch.no_grad()
     def score(self, rollouts: Rollouts) -> Scores:
         """Normalised rewards [K, B], and reference log-probs [B, T] when a reference is held."""
-        prefix = rollouts.shared_prefix if self.shares_prefix else 0
-        passes = [rows for (rows,) in plan_passes(rollouts, all_rows(rollouts), self.micro_batch, prefix)]
-        scored = [self._score_rows(rollouts.select(rows).trimmed().to(self.device), prefix) for rows in passes]
+        prefix = rollouts.shared_prefix if self.packs else 0
+        tokens_B = rollouts.attention_BS.sum(1) - prefix
+        passes = [rows for (rows,) in plan_passes(tokens_B, all_rows(tokens_B), self.micro_batch)]
+        scored = [self._score_rows(rollouts.select(rows), prefix) for rows in passes]
         order_B = torch.cat(passes).argsort()
-        references = [
-            pad(reference_BT, (0, rollouts.response_width - reference_BT.shape[1]))
-            for _, reference_BT in scored
-            if reference_BT is not None
-        ]
+        references = [reference_BT for _, reference_BT in scored if reference_BT is not None]
         return Scores(
             rewards_KB=torch.cat([rewards_KB for rewards_KB, _ in scored], dim=1)[:, order_B],
             reference_logprobs_BT=torch.cat(references)[order_B] if references else None,
         )
 
     def _score_rows(self, rows: Rollouts, prefix: int) -> tuple[Tensor, Tensor | None]:
-        rewards = [
-            normalised(last_token_scores(member, rows.tokens_BS, rows.attention_BS), member.config)
-            for member in self.members
-        ]
-        return torch.stack(rewards).cpu(), self._reference(rows, prefix)
-
-    def _reference(self, rows: Rollouts, prefix: int) -> Tensor | None:
-        if self.reference is None:
-            return None
-        logprobs_BT, _ = response_logprobs(
-            self.reference, rows.tokens_BS, rows.attention_BS, rows.response_width, self.temperature, prefix
-        )
-        return logprobs_BT.cpu()
+        responses = rows.packed(prefix).to(self.device)
+        rewards = [normalised(last_token_scores(member, responses.packing), member.config) for member in self.members]
+        reference_BT = None
+        if self.reference is not None:
+            logprob_M, _ = response_logprobs(self.reference, responses, self.temperature)
+            reference_BT = rows.padded(logprob_M.cpu())
+        return torch.stack(rewards).cpu(), reference_BT

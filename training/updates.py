@@ -39,15 +39,18 @@ def policy_losses(
 ) -> Losses:
     """Clipped surrogate, entropy bonus, and the value loss of a value head on the trunk.
 
-    prefix: see policy/trunk.py. tokens: response tokens of the whole optimiser step, the denominator that makes the
+    prefix: see policy/packing.py. tokens: response tokens of the whole optimiser step, the denominator that makes the
     loss independent of ranks.
     """
 
     def loss(rows: PPOBatch) -> Tensor:
-        op = policy_loss_op(rows, ppo.sampling.temperature, ppo.clip_range, ppo.entropy_coefficient, tokens)
-        (total, statistics), values_BT = engine(rows.tokens_BS, rows.attention_BS, prefix, rows.response_width, op)
+        responses = rows.packed(prefix).to(engine.device)
+        old_M, advantage_M = (rows.flat(x_BT).to(engine.device) for x_BT in (rows.logprobs_BT, rows.advantages_BT))
+        settings = ppo.sampling.temperature, ppo.clip_range, ppo.entropy_coefficient
+        op = policy_loss_op(responses.target_M, old_M, advantage_M, *settings, tokens)
+        (total, statistics), values_M = engine(responses, op)
         sums.add({field.name: getattr(statistics, field.name) for field in fields(statistics)})
-        return total if values_BT is None else total + _value_loss(values_BT, rows, tokens, ppo, sums)
+        return total if values_M is None else total + _value_loss(values_M, rows, tokens, ppo, sums)
 
     return [partial(loss, rows) for rows in passes]
 
@@ -63,15 +66,14 @@ def value_losses(
     """Clipped value loss of a value model of its own."""
 
     def loss(rows: PPOBatch) -> Tensor:
-        values_BT = engine(rows.tokens_BS, rows.attention_BS, prefix, rows.response_width)
-        return _value_loss(values_BT, rows, tokens, ppo, sums)
+        values_M = engine(rows.packed(prefix).to(engine.device))
+        return _value_loss(values_M, rows, tokens, ppo, sums)
 
     return [partial(loss, rows) for rows in passes]
 
 
-def _value_loss(values_BT: Tensor, rows: PPOBatch, tokens: Tensor, ppo: PPOConfig, sums: Sums) -> Tensor:
-    loss = clipped_value_loss(
-        values_BT, rows.values_BT, rows.returns_BT, rows.response_mask_BT, ppo.value_clip_range, tokens
-    )
+def _value_loss(values_M: Tensor, rows: PPOBatch, tokens: Tensor, ppo: PPOConfig, sums: Sums) -> Tensor:
+    old_M, returns_M = (rows.flat(x_BT).to(values_M.device) for x_BT in (rows.values_BT, rows.returns_BT))
+    loss = clipped_value_loss(values_M, old_M, returns_M, ppo.value_clip_range, tokens)
     sums.add({"value_loss": loss})
     return ppo.value_coefficient * loss

@@ -17,15 +17,10 @@ from transformers import (
 
 from sandwiching.kernels.chunked import CHUNK_BYTES
 from sandwiching.policy.heads import HeadOp, OpHead, apply_to_head, use_op_head
-from sandwiching.policy.logprobs import (
-    logprob_op,
-    naive_response_logprobs,
-    response_hidden,
-    response_logprobs,
-    response_targets,
-)
+from sandwiching.policy.logprobs import logprob_op, naive_response_logprobs, padded_logprobs
 from sandwiching.policy.lora import LoraSpec, attach
 from sandwiching.policy.padding import padded_left, padded_right
+from sandwiching.policy.records import Texts
 from sandwiching.policy.trunk import trunk_hidden
 
 T = 6
@@ -39,6 +34,13 @@ def batch(extra_left: int = 0, extra_right: int = 0) -> tuple[Tensor, Tensor, Te
     tokens_BP, attention_BP = padded_left(prompts, 258, 9 + extra_left)
     tokens_BT, mask_BT = padded_right(responses, 258, T + extra_right)
     return torch.cat([tokens_BP, tokens_BT], 1), torch.cat([attention_BP, mask_BT], 1), mask_BT
+
+
+def response_logprobs(
+    model: nn.Module, tokens_BS: Tensor, attention_BS: Tensor, response_width: int, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """As naive_response_logprobs."""
+    return padded_logprobs(model, Texts(tokens_BS, attention_BS, attention_BS[:, -response_width:]), temperature)
 
 
 @pytest.fixture
@@ -107,11 +109,11 @@ def test_only_response_positions_meet_the_head(model: PreTrainedModel):
     head = model.get_output_embeddings()
     assert isinstance(head, nn.Linear)
     model.set_output_embeddings(Counter.of(head))
-    tokens_BS, attention_BS, _ = batch(extra_left=50)
+    tokens_BS, attention_BS, mask_BT = batch(extra_left=50)
     Counter.rows = 0
     with torch.no_grad():
         response_logprobs(model, tokens_BS, attention_BS, T, 1.0)
-    assert Counter.rows == 5 * T
+    assert Counter.rows == mask_BT.sum()
 
 
 @pytest.mark.parametrize("install", [False, True])
@@ -144,17 +146,17 @@ def test_bf16_models_get_fp32_logits(model: PreTrainedModel, install: bool):
 
 
 def test_the_head_is_exact_under_autocast(model: PreTrainedModel):
-    tokens_BS, attention_BS, _ = batch()
+    tokens_BS, attention_BS, mask_BT = batch()
     head = model.get_output_embeddings()
     assert isinstance(head, nn.Linear)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         logprobs_BT, _ = response_logprobs(model, tokens_BS, attention_BS, T, 1.0)
-        hidden_BSD = trunk_hidden(model, tokens_BS, attention_BS)
-        assert head(hidden_BSD).dtype == torch.bfloat16, "autocast would round the logits"
+        responses = Texts(tokens_BS, attention_BS, mask_BT).packed(0)
+        hidden_MD = trunk_hidden(model, responses.packing)[responses.before_M]
+        assert head(hidden_MD).dtype == torch.bfloat16, "autocast would round the logits"
     with torch.no_grad():
-        op = logprob_op(response_targets(tokens_BS, attention_BS, T), 1.0)
-        expected_N, _ = apply_to_head(model, response_hidden(hidden_BSD.float(), T), op)
-    torch.testing.assert_close(logprobs_BT.flatten(), expected_N, atol=1e-5, rtol=0)
+        expected_M, _ = apply_to_head(model, hidden_MD.float(), logprob_op(responses.target_M, 1.0))
+    torch.testing.assert_close(logprobs_BT[mask_BT], expected_M, atol=1e-5, rtol=0)
 
 
 def test_the_head_keeps_names_and_ties(model: PreTrainedModel):

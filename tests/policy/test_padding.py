@@ -1,6 +1,8 @@
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sandwiching.policy.padding import padded_left, padded_right
+from sandwiching.policy.padding import SHORTEST_PREFIX, padded_left, padded_right, shared_prefix
 
 ROWS = [(1, 2, 3), (), (4,)]
 
@@ -19,3 +21,22 @@ def test_rows_without_tokens_have_width_one():
     assert tokens.shape == mask.shape == (2, 1)
     assert tokens.dtype == torch.int64
     assert not mask.any()
+
+
+rows = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=24), min_size=1, max_size=5)
+
+
+@given(rows, st.integers(0, 16), st.booleans())
+def test_the_longest_prefix_that_leaves_a_token(tails: list[list[int]], length: int, left: bool):
+    texts = [[9] * length + tail for tail in tails]
+    tokens_BS, attention_BS = (padded_left if left else padded_right)(texts, 0)
+    shortest = min(map(len, texts))
+    expected = next((i for i in range(shortest) if len({text[i] for text in texts}) > 1), shortest)
+    expected = min(expected, shortest - 1)
+    pays = len(texts) > 1 and expected >= SHORTEST_PREFIX
+    assert shared_prefix(tokens_BS, attention_BS) == (expected if pays else 0)
+
+
+def test_a_prompt_keeps_its_last_token():
+    same_BS = torch.ones(3, 30, dtype=torch.int64)
+    assert shared_prefix(same_BS, same_BS.bool(), prompt_width=20) == 19

@@ -1,15 +1,15 @@
-"""A shared prefix computed once against whole rows."""
+"""Packed texts against rows, through models of several families."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
+    Gemma2Config,
+    Gemma2ForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
     GPTNeoXConfig,
@@ -22,15 +22,22 @@ from transformers import (
     MistralForCausalLM,
     MptConfig,
     MptForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
     PreTrainedModel,
+    Qwen2Config,
+    Qwen2ForCausalLM,
 )
 
+from sandwiching.policy.attention import PACKED
 from sandwiching.policy.heads import use_op_head
-from sandwiching.policy.logprobs import logprob_kl_op, response_logprobs, response_targets
+from sandwiching.policy.loading import load_causal_lm
+from sandwiching.policy.logprobs import logprob_kl_op, padded_logprobs, response_logprobs
 from sandwiching.policy.lora import LoraSpec, attach
 from sandwiching.policy.modules import PolicyModule
-from sandwiching.policy.padding import SHORTEST_PREFIX, padded_left, padded_right, shared_prefix
-from sandwiching.policy.trunk import shares_prefix
+from sandwiching.policy.padding import padded_left, padded_right
+from sandwiching.policy.records import Texts
+from sandwiching.policy.trunk import pack_attention, packs
 
 P, T = 20, 6
 PREFIX = tuple(range(40, 52))
@@ -39,8 +46,9 @@ FAMILIES = {
     "llama": lambda: LlamaForCausalLM(LlamaConfig(**SMALL, intermediate_size=64, num_key_value_heads=1)),
     "gpt2": lambda: GPT2LMHeadModel(GPT2Config(vocab_size=260, n_embd=32, n_layer=2, n_head=2, n_positions=64)),
     "gpt_neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**SMALL, intermediate_size=64)),
-    "distances by column": lambda: MptForCausalLM(
-        MptConfig(d_model=32, n_heads=2, n_layers=2, vocab_size=260, max_seq_len=64)
+    "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**SMALL, intermediate_size=64, num_key_value_heads=1)),
+    "opt": lambda: OPTForCausalLM(
+        OPTConfig(**SMALL, ffn_dim=64, max_position_embeddings=64, word_embed_proj_dim=32, dropout=0.0)
     ),
 }
 WHOLE_ROWS = {
@@ -55,18 +63,21 @@ WHOLE_ROWS = {
             rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0},
         )
     ),
+    "distances by column": lambda: MptForCausalLM(
+        MptConfig(d_model=32, n_heads=2, n_layers=2, vocab_size=260, max_seq_len=64)
+    ),
     "recurrences": lambda: MambaForCausalLM(MambaConfig(vocab_size=260, hidden_size=32, num_hidden_layers=2)),
 }
 
 
-def batch() -> tuple[Tensor, Tensor, Tensor]:
-    """Tokens, attention and response mask of five rows that all begin with PREFIX, prompts of 13 to 20 tokens."""
+def batch() -> Texts:
+    """Five texts that all begin with PREFIX, prompts of 13 to 20 tokens."""
     generator = torch.Generator().manual_seed(0)
     rests = [torch.randint(0, 256, (n,), generator=generator).tolist() for n in (1, 4, 8, 3, 8)]
     responses = [torch.randint(0, 256, (n,), generator=generator).tolist() for n in (6, 3, 1, 5, 0)]
     tokens_BP, attention_BP = padded_left([(*PREFIX, *rest) for rest in rests], 258, P)
     tokens_BT, mask_BT = padded_right(responses, 258, T)
-    return torch.cat([tokens_BP, tokens_BT], 1), torch.cat([attention_BP, mask_BT], 1), mask_BT
+    return Texts(torch.cat([tokens_BP, tokens_BT], 1), torch.cat([attention_BP, mask_BT], 1), mask_BT)
 
 
 def decided(model: PreTrainedModel) -> PreTrainedModel:
@@ -78,119 +89,170 @@ def decided(model: PreTrainedModel) -> PreTrainedModel:
     return model.eval()
 
 
-def passes(model: PreTrainedModel) -> list[tuple[int, ...]]:
-    """Shapes of what the trunk is given from now on."""
-    shapes: list[tuple[int, ...]] = []
-    model.base_model.register_forward_pre_hook(
-        lambda _, __, inputs: shapes.append(tuple(inputs["input_ids"].shape)), with_kwargs=True
-    )
-    return shapes
+def row_logprobs(model: PreTrainedModel, texts: Texts, temperature: float) -> tuple[Tensor, Tensor]:
+    """Log-probs and entropies [M], text by text through the model's own forward, without padding."""
+    parts = []
+    for tokens_S, attention_S, mask_T in zip(texts.tokens_BS, texts.attention_BS, texts.response_mask_BT, strict=True):
+        row_S = tokens_S[attention_S]
+        places = range(len(row_S) - int(mask_T.sum()), len(row_S))
+        logprobs_SV = (model(input_ids=row_S[None]).logits[0].double() / temperature).log_softmax(-1)
+        for place in places:
+            logprobs_V = logprobs_SV[place - 1]
+            parts.append(torch.stack([logprobs_V[row_S[place]], -(logprobs_V.exp() * logprobs_V).sum()]))
+    logprob_M, entropy_M = torch.stack(parts).float().unbind(1)
+    return logprob_M, entropy_M
 
 
+def gradients(model: PreTrainedModel, results: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    """Of a weighted sum of log-probs and entropies."""
+    model.zero_grad()
+    logprob_M, entropy_M = results
+    weight_M = torch.randn(len(logprob_M), generator=torch.Generator().manual_seed(1))
+    ((logprob_M + 0.3 * entropy_M) * weight_M).sum().backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("prefix", [0, len(PREFIX)])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_values_and_gradients_are_those_of_whole_rows(family: str):
+def test_values_and_gradients_are_those_of_rows(family: str, prefix: int):
     torch.manual_seed(0)
-    model = decided(FAMILIES[family]())
-    assert shares_prefix(model)
-    shapes = passes(model)
-    tokens_BS, attention_BS, mask_BT = batch()
-    prefix = shared_prefix(tokens_BS, attention_BS, P)
-    assert prefix == len(PREFIX)
-    weight_BT = torch.randn(mask_BT.shape, generator=torch.Generator().manual_seed(1)) * mask_BT
-    results = []
-    for length in (0, prefix):
-        model.zero_grad()
-        logprobs_BT, entropy_BT = response_logprobs(model, tokens_BS, attention_BS, T, 0.8, length)
-        ((logprobs_BT + 0.3 * entropy_BT) * weight_BT).sum().backward()
-        gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
-        results.append((logprobs_BT[mask_BT].detach(), entropy_BT[mask_BT].detach(), gradients))
-    torch.testing.assert_close(results[1], results[0], atol=1e-4, rtol=1e-4)
-    assert shapes == [(5, P + T), (1, prefix), (5, P + T - prefix)]
+    model, texts = decided(FAMILIES[family]()), batch()
+    expected = row_logprobs(model, texts, 0.8)
+    expected_gradients = gradients(model, expected)
+    pack_attention(model)
+    assert packs(model)
+    results = response_logprobs(model, texts.packed(prefix), 0.8)
+    assert expected[0].min() < -5
+    torch.testing.assert_close(results, expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(gradients(model, results), expected_gradients, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("family", WHOLE_ROWS)
-def test_models_that_cannot_share_say_so(family: str):
-    assert not shares_prefix(WHOLE_ROWS[family]())
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_micro_batches_have_the_bits_of_each_other_with_and_without_gradient(model: PreTrainedModel, dtype):
-    tokens_BS, attention_BS, mask_BT = batch()
-    model.to(dtype=dtype)  # pyright: ignore[reportCallIssue, reportArgumentType]
-    order = torch.tensor([3, 1, 0, 2])
+def test_models_that_cannot_pack_get_rows(family: str):
+    torch.manual_seed(0)
+    model, texts = decided(WHOLE_ROWS[family]()), batch()
+    pack_attention(model)
+    assert not packs(model)
     with torch.no_grad():
-        old = [
-            response_logprobs(model, tokens_BS[rows], attention_BS[rows], T, 0.9, 12)[0]
-            for rows in (torch.tensor([0, 1]), torch.tensor([2, 3]))
-        ]
-    new = [response_logprobs(model, tokens_BS[rows], attention_BS[rows], T, 0.9, 12)[0] for rows in order.split(2)]
-    old_BT, new_BT, kept_BT = torch.cat(old)[order], torch.cat(new), mask_BT[order]
-    assert new_BT.requires_grad
-    assert torch.equal((new_BT - old_BT)[kept_BT].exp(), torch.ones_like(old_BT[kept_BT])), "PPO's ratio is 1"
+        torch.testing.assert_close(
+            response_logprobs(model, texts.packed(0), 0.8), row_logprobs(model, texts, 0.8), atol=1e-4, rtol=1e-4
+        )
+    with pytest.raises(AssertionError, match="shares no prefix"):
+        response_logprobs(model, texts.packed(4), 0.8)
 
 
-def test_adapters_work_on_both_parts(tiny: Path):
-    tokens_BS, attention_BS, mask_BT = batch()
-    model = attach(AutoModelForCausalLM.from_pretrained(tiny), LoraSpec(4, 8), 0, "CAUSAL_LM")
+def test_soft_caps_are_not_packed():
+    config = Gemma2Config(**SMALL, intermediate_size=64, num_key_value_heads=1, head_dim=16, sliding_window=64)
+    config.layer_types = ["full_attention"] * 2
+    model = Gemma2ForCausalLM(config)
+    pack_attention(model)
+    assert not packs(model)
+    model.set_attn_implementation(PACKED)
+    with pytest.raises(ValueError, match="soft caps"):
+        model(input_ids=torch.tensor([[1, 2]]))
+
+
+def test_a_packing_computes_no_token_twice_and_no_padding(model: PreTrainedModel):
+    pack_attention(model)
+    texts, shapes = batch(), []
+    model.base_model.register_forward_pre_hook(
+        lambda _, __, inputs: shapes.append(tuple(inputs["input_ids"].shape)), with_kwargs=True
+    )
+    padded_logprobs(model, texts, 1.0, len(PREFIX))
+    assert shapes == [(1, int(texts.attention_BS.sum()) - 4 * len(PREFIX))]
+
+
+def test_without_a_packing_the_model_is_as_it_was(model: PreTrainedModel):
+    texts = batch()
+    inputs = {"input_ids": texts.tokens_BS, "attention_mask": texts.attention_BS.long()}
+    with torch.no_grad():
+        expected = model(**inputs).logits[texts.attention_BS]
+        pack_attention(model)
+        torch.testing.assert_close(model(**inputs).logits[texts.attention_BS], expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_cut_mask_fails_loudly(model: PreTrainedModel):
+    pack_attention(model)
+    layers = model.base_model.get_submodule("layers")
+    for layer in layers.children():
+        layer.register_forward_pre_hook(
+            lambda _, args, inputs: (args, {**inputs, "attention_mask": inputs["attention_mask"][:, :, :3]}),
+            with_kwargs=True,
+        )
+    with pytest.raises((AttributeError, RuntimeError)):
+        padded_logprobs(model, batch(), 1.0)
+
+
+@pytest.mark.parametrize("recomputed", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_passes_have_the_bits_of_each_other_with_and_without_gradient(model: PreTrainedModel, dtype, recomputed: bool):
+    texts = batch()
+    pack_attention(model)
+    model.to(dtype=dtype)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    if recomputed:
+        model.activation_checkpointing_enable()
+        model.train()
+    for rows in (torch.tensor([3, 1]), torch.tensor([0, 2])):
+        responses = texts.select(rows).packed(12)
+        with torch.no_grad():
+            old_M, _ = response_logprobs(model, responses, 0.9)
+        new_M, _ = response_logprobs(model, responses, 0.9)
+        assert new_M.requires_grad
+        assert torch.equal((new_M - old_M).exp(), torch.ones_like(old_M)), "PPO's ratio is 1"
+
+
+def test_gradients_with_recomputed_activations(model: PreTrainedModel):
+    responses = batch().packed(12)
+    pack_attention(model)
+    expected = gradients(model, response_logprobs(model, responses, 0.9))
+    model.activation_checkpointing_enable()
+    recomputed = gradients(model.train(), response_logprobs(model, responses, 0.9))
+    torch.testing.assert_close(recomputed, expected)
+
+
+def test_adapters_work_on_packed_texts(tiny: Path):
+    texts = batch()
+    model = attach(load_causal_lm(tiny, torch.float32), LoraSpec(4, 8), 0, "CAUSAL_LM")
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             nn.init.normal_(parameter, std=0.3)
-    whole_BT, _ = response_logprobs(model, tokens_BS, attention_BS, T, 1.0)
-    logprobs_BT, _ = response_logprobs(model, tokens_BS, attention_BS, T, 1.0, 12)
-    torch.testing.assert_close(logprobs_BT[mask_BT], whole_BT[mask_BT], atol=1e-5, rtol=1e-5)
-    (logprobs_BT * mask_BT).sum().backward()
+    assert packs(model)
+    logprob_M, _ = response_logprobs(model, texts.packed(12), 1.0)
+    logprob_M.sum().backward()
     assert all((p.grad is not None) == ("lora_" in name) for name, p in model.named_parameters())
-
-
-def test_recomputed_activations_need_whole_rows(model: PreTrainedModel):
-    assert shares_prefix(model)
-    model.activation_checkpointing_enable()
-    assert shares_prefix(model.eval())
-    assert not shares_prefix(model.train())
+    with torch.no_grad():
+        expected_M, _ = row_logprobs(model, texts, 1.0)  # pyright: ignore[reportArgumentType]
+    torch.testing.assert_close(logprob_M, expected_M, atol=1e-5, rtol=1e-5)
 
 
 def test_policy_and_reference_in_one_pass(tiny: Path):
     """Exact KL of a LoRA policy to its reference, against all logits in fp64."""
-    tokens_BS, attention_BS, mask_BT = batch()
-    base = AutoModelForCausalLM.from_pretrained(tiny)
+    texts = batch()
+    responses = texts.packed(12)
+    base = load_causal_lm(tiny, torch.float32)
     use_op_head(base)
     module = PolicyModule(attach(base, LoraSpec(4, 8), 0, "CAUSAL_LM"), value_head=True)
     for name, parameter in module.named_parameters():
         if "lora_B" in name:
             nn.init.normal_(parameter, std=0.3)
-    target_N = response_targets(tokens_BS, attention_BS, T)
     with torch.no_grad():
-        inputs = tokens_BS, attention_BS, 12, T
-        reference_ND, nothing = module(*inputs, None, reference=True)
-        (logprob_N, reference_N, _, kl_N), values_BT = module(*inputs, logprob_kl_op(target_N, 0.8, reference_ND))
+        reference_MD, nothing = module(responses, None, reference=True)
+        (logprob_M, reference_M, _, kl_M), values_M = module(
+            responses, logprob_kl_op(responses.target_M, 0.8, reference_MD)
+        )
         weight_VD = base.get_input_embeddings().weight.double()  # the head's own
-        hidden_ND = module(*inputs, None)[0]
-        policy_NV, base_NV = ((x.double() @ weight_VD.T / 0.8).log_softmax(-1) for x in (hidden_ND, reference_ND))
-        untouched = AutoModelForCausalLM.from_pretrained(tiny)
-        expected_BT, _ = response_logprobs(untouched, tokens_BS, attention_BS, T, 0.8)
-    exact_N = (policy_NV.exp() * (policy_NV - base_NV)).sum(1).where(mask_BT.flatten(), 0.0)
+        hidden_MD = module(responses, None)[0]
+        policy_MV, base_MV = ((x.double() @ weight_VD.T / 0.8).log_softmax(-1) for x in (hidden_MD, reference_MD))
+        expected_M, _ = row_logprobs(AutoModelForCausalLM.from_pretrained(tiny), texts, 0.8)
+    exact_M = (policy_MV.exp() * (policy_MV - base_MV)).sum(1)
     assert nothing is None
-    assert values_BT.shape == mask_BT.shape
-    assert exact_N.max() > 1e-3
-    torch.testing.assert_close(kl_N.double(), exact_N, atol=1e-5, rtol=1e-3)
-    torch.testing.assert_close(reference_N.view_as(mask_BT), expected_BT, atol=1e-5, rtol=0)
-    assert not logprob_N[~mask_BT.flatten()].any()
+    assert values_M.shape == logprob_M.shape == (int(texts.response_mask_BT.sum()),)
+    assert exact_M.max() > 1e-3
+    torch.testing.assert_close(kl_M.double(), exact_M, atol=1e-5, rtol=1e-3)
+    torch.testing.assert_close(reference_M, expected_M, atol=1e-5, rtol=0)
 
 
-rows = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=24), min_size=1, max_size=5)
-
-
-@given(rows, st.integers(0, 16), st.booleans())
-def test_the_longest_prefix_that_leaves_a_token(tails: list[list[int]], length: int, left: bool):
-    texts = [[9] * length + tail for tail in tails]
-    tokens_BS, attention_BS = (padded_left if left else padded_right)(texts, 0)
-    shortest = min(map(len, texts))
-    expected = next((i for i in range(shortest) if len({text[i] for text in texts}) > 1), shortest)
-    expected = min(expected, shortest - 1)
-    pays = len(texts) > 1 and expected >= SHORTEST_PREFIX
-    assert shared_prefix(tokens_BS, attention_BS) == (expected if pays else 0)
-
-
-def test_a_prompt_keeps_its_last_token():
-    same_BS = torch.ones(3, 30, dtype=torch.int64)
-    assert shared_prefix(same_BS, same_BS.bool(), prompt_width=20) == 19
+def test_exports_do_not_name_our_attention(model: PreTrainedModel, tmp_path: Path):
+    pack_attention(model)
+    model.save_pretrained(tmp_path)
+    assert PACKED not in (tmp_path / "config.json").read_text()

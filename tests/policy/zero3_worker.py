@@ -14,16 +14,17 @@ import torch
 import torch.distributed as dist
 from deepspeed.utils import safe_get_full_grad
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM
 
 from sandwiching.kernels.chunked import CHUNK_BYTES
 from sandwiching.policy.heads import use_op_head
+from sandwiching.policy.loading import load_causal_lm
 from sandwiching.policy.logprobs import response_logprobs
 from sandwiching.policy.lora import LoraSpec, attach
+from sandwiching.policy.records import PackedResponses, Texts
 
 T = 6
 PREFIX = 4
-"""All rows begin with so many equal tokens, which go through the sharded trunk as one row."""
+"""All rows begin with so many equal tokens, which go through the sharded trunk once."""
 
 
 class Policy(nn.Module):
@@ -33,12 +34,12 @@ class Policy(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, tokens_BS: Tensor, attention_BS: Tensor) -> Tensor:
-        return response_logprobs(self.model, tokens_BS, attention_BS, T, 0.9, PREFIX)[0]
+    def forward(self, responses: PackedResponses) -> Tensor:
+        return response_logprobs(self.model, responses, 0.9)[0]
 
 
 def build(folder: Path, dtype: torch.dtype, lora: bool) -> Policy:
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    model = load_causal_lm(folder, dtype)
     use_op_head(model)
     return Policy(attach(model, LoraSpec(4, 8), 0, "CAUSAL_LM") if lora else model)
 
@@ -68,13 +69,14 @@ def main(folder: Path, bf16: bool, lora: bool) -> None:
     attention_BS = torch.ones_like(tokens_BS).bool()
     attention_BS[1, :3] = False
     tokens_BS[:, :PREFIX] = tokens_BS[1, 3 : 3 + PREFIX] = torch.arange(PREFIX)
-    weights_T = torch.arange(1.0, T + 1)
+    responses = Texts(tokens_BS, attention_BS, attention_BS[:, -T:]).packed(PREFIX)
+    weights_M = torch.arange(1.0, T + 1).repeat(4)
 
-    expected_BT = whole(tokens_BS, attention_BS)
-    (expected_BT * weights_T).sum().backward()
-    new_BT = engine(tokens_BS, attention_BS)
-    assert torch.equal(new_BT, expected_BT)
-    engine.backward((new_BT * weights_T).sum())
+    expected_M = whole(responses)
+    (expected_M * weights_M).sum().backward()
+    new_M = engine(responses)
+    assert torch.equal(new_M, expected_M)
+    engine.backward((new_M * weights_M).sum())
     for (name, parameter), reference in zip(sharded.named_parameters(), whole.parameters(), strict=True):
         if reference.requires_grad:
             assert reference.grad is not None, name
@@ -85,10 +87,10 @@ def main(folder: Path, bf16: bool, lora: bool) -> None:
             tolerance = 2e-2 if bf16 else 1e-4
             torch.testing.assert_close(gradient.float(), mean, atol=tolerance, rtol=10 * tolerance)
     engine.step()
-    after_BT = engine(tokens_BS, attention_BS)
+    after_M = engine(responses)
     with torch.no_grad():
-        assert torch.equal(engine(tokens_BS, attention_BS), after_BT), "the ratio is 1 with and without gradient"
-    assert not torch.equal(after_BT, new_BT)
+        assert torch.equal(engine(responses), after_M), "the ratio is 1 with and without gradient"
+    assert not torch.equal(after_M, new_M)
 
 
 if __name__ == "__main__":

@@ -20,9 +20,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sandwiching.configs.schema import LoraConfig
 from sandwiching.policy.loading import load_causal_lm, load_score_model
-from sandwiching.policy.logprobs import response_logprobs
+from sandwiching.policy.logprobs import padded_logprobs
 from sandwiching.policy.lora import attach, load_adapter_weights
+from sandwiching.policy.packing import Packing
 from sandwiching.policy.padding import padded_left, padded_right
+from sandwiching.policy.records import Texts
 from sandwiching.policy.tokenization import encode, load_tokenizer
 from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.readout import last_token_scores
@@ -100,15 +102,15 @@ def own_logprobs(model: torch.nn.Module, folder: Path) -> list[Tensor]:
     response_BT, mask_BT = padded_right(responses, pad)
     attention_BS = torch.cat([prompt_mask_BP, mask_BT], dim=1)
     tokens_BS = torch.cat([prompt_BP, response_BT], dim=1)
-    logprobs_BT, _ = response_logprobs(model.eval(), tokens_BS, attention_BS, mask_BT.shape[1], 1.0)
+    logprobs_BT, _ = padded_logprobs(model.eval(), Texts(tokens_BS, attention_BS, mask_BT), 1.0)
     return [row[mask] for row, mask in zip(logprobs_BT, mask_BT, strict=True)]
 
 
 @torch.no_grad()
 def own_scores(folder: Path) -> Tensor:
     prompts, responses, pad = encoded(folder)
-    tokens_BS, attention_BS = padded_right([a + b for a, b in zip(prompts, responses, strict=True)], pad)
-    return last_token_scores(load_score_model(folder, torch.float32).eval(), tokens_BS, attention_BS)
+    texts = Packing.of(*padded_right([a + b for a, b in zip(prompts, responses, strict=True)], pad))
+    return last_token_scores(load_score_model(folder, torch.float32).eval(), texts)
 
 
 @pytest.fixture(scope="session")

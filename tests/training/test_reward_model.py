@@ -14,6 +14,7 @@ from sandwiching.configs.schema import (
     OptimizerConfig,
 )
 from sandwiching.policy.loading import load_score_model
+from sandwiching.policy.packing import Packing
 from sandwiching.policy.padding import padded_right
 from sandwiching.policy.tokenization import encode, load_tokenizer, pad_token_id
 from sandwiching.reward_model.normalise import normalised
@@ -47,9 +48,9 @@ def check_written(folder: StageFolder, judgements: Path, tolerance=1e-3):
         for response in (row.judgement.response_a, row.judgement.response_b):
             prompt, ids = encode(tokenizer, row.judgement.prompt, response, True, " ")
             texts[tuple(prompt + ids)] = response
-    tokens, attention = padded_right(list(texts), pad_token_id(tokenizer))
     with torch.no_grad():
-        unit = normalised(last_token_scores(model, tokens, attention), model.config)
+        packing = Packing.of(*padded_right(list(texts), pad_token_id(tokenizer)))
+        unit = normalised(last_token_scores(model, packing), model.config)
     assert abs(unit.mean().item()) < tolerance
     assert unit.std(correction=0).item() == pytest.approx(1, abs=tolerance)
     likes_x = torch.tensor([response.count("x") for response in texts.values()]).float()
