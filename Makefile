@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip --quiet --quiet --disable-pip-version-check
 PYTEST := $(BIN)/pytest -q
 
-.PHONY: setup demo test test-slow check bench
+.PHONY: setup setup-vllm demo test test-slow test-vllm check bench
 
 setup: .venv/.ready
 
@@ -21,14 +21,28 @@ setup: .venv/.ready
 	$(BIN)/python -m sandwiching.training.warm_up
 	@touch $@
 
+# vLLM wants an older transformers than ours, so it has an environment of its own.
+setup-vllm: .venv-vllm/.ready
+
+.venv-vllm/.ready: constraints-vllm.txt
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/pip --quiet --quiet --disable-pip-version-check install --upgrade pip
+	.venv-vllm/bin/pip --quiet --quiet --disable-pip-version-check install "$(TORCH)"
+	.venv-vllm/bin/pip --quiet --quiet --disable-pip-version-check install --no-deps -r constraints-vllm.txt
+	.venv-vllm/bin/python -c "import vllm"
+	@touch $@
+
 demo: setup
 	$(BIN)/sandwich run configs/capitals.yaml
 
 test: setup
-	$(PYTEST) -m "not gpu and not slow"
+	$(PYTEST) -m "not gpu and not slow and not vllm"
 
 test-slow: setup
-	$(PYTEST) -m "slow and not gpu"
+	$(PYTEST) -m "slow and not gpu and not vllm"
+
+test-vllm: setup setup-vllm
+	$(PYTEST) -m vllm
 
 check: setup
 	$(BIN)/ruff check .

@@ -108,6 +108,10 @@ RANGES: dict[str, Range] = {
     "ResourcesConfig.checkpoint_every": AT_LEAST_1,
     "ResourcesConfig.keep": AT_LEAST_1,
     "ResourcesConfig.start_timeout": ABOVE_0,
+    "VLLMConfig.tensor_parallel": AT_LEAST_1,
+    "VLLMConfig.memory_share": INSIDE_SHARE,
+    "VLLMConfig.start_timeout": ABOVE_0,
+    "VLLMConfig.timeout": ABOVE_0,
 }
 
 TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio", "comet_ml", "aim", "clearml", "dvclive", "swanlab")
@@ -140,6 +144,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "KLConfig.controller": ("fixed", "adaptive"),
     "PPOConfig.advantage": ("gae", "leave_one_out", "group"),
     "PPOConfig.value": ("model", "head"),
+    "PPOConfig.engine": ("transformers", "vllm"),
     "PPOConfig.missing_eos": ("replace", "subtract", "ignore"),
     "CheckConfig.split": ("final", "dev"),
     "CheckConfig.floor": ("sft",),
@@ -160,6 +165,7 @@ FREE_TEXT = (
     "DataConfig.rater",
     "CheckConfig.ceiling",
     "TrackingConfig.project",
+    "VLLMConfig.python",
     "Config.name",
 )
 """Text that may be anything here; some of it is checked in validate.py."""

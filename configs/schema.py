@@ -59,6 +59,22 @@ class ArmConfig:
 
 
 @dataclass(kw_only=True)
+class VLLMConfig:
+    """How rollouts by vLLM are done (ppo.engine=vllm)."""
+
+    python: str | None = None
+    """Python of the environment that has vLLM; null: .venv-vllm (`make setup-vllm`), else this one."""
+    tensor_parallel: int = 1
+    """GPUs that share one engine."""
+    memory_share: float = 0.3
+    """Share of a GPU's memory for weights, keys and values of one engine."""
+    start_timeout: float = 300.0
+    """Seconds until an engine has to answer."""
+    timeout: float = 600.0
+    """Seconds for one request (a rollout, a push of weights); then the engine is started again."""
+
+
+@dataclass(kw_only=True)
 class ResourcesConfig:
     """How the work is done; nothing here enters a key."""
 
@@ -94,6 +110,8 @@ class ResourcesConfig:
     """Checkpoints kept."""
     start_timeout: float = 120.0
     """Seconds to wait for workers to start."""
+    vllm: VLLMConfig = field(default_factory=VLLMConfig)
+    """Rollouts by vLLM."""
 
 
 @dataclass(kw_only=True)

@@ -111,6 +111,8 @@ class PPOConfig:
     """Optimiser steps a pass."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     """Sampling."""
+    engine: str = "transformers"
+    """What generates: transformers, or vllm (`make setup-vllm`)."""
     advantage: str = "gae"
     """gae, leave_one_out or group; the last two need no value model."""
     value: str = "model"

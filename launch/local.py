@@ -8,7 +8,7 @@ from types import TracebackType
 from sandwiching.configs.schema import ResourcesConfig
 from sandwiching.launch.cluster import usable_cpus
 from sandwiching.launch.environment import prepare_process
-from sandwiching.policy.engine import RolloutEngine, TransformersEngine
+from sandwiching.policy.engine import RolloutEngine
 from sandwiching.training.distributed import single_process_env
 from sandwiching.training.engines import build_engine
 from sandwiching.training.learner import DeepSpeedLearner
@@ -25,8 +25,7 @@ class LocalRoles:
 
     def engine(self, spec: EngineSpec) -> RolloutEngine:
         """An engine in this process."""
-        engine: TransformersEngine = build_engine(spec, self.resources)
-        return engine
+        return build_engine(spec, self.resources)
 
     def scorer(self, spec: ScorerSpec) -> TransformersScorer:
         """A scorer in this process."""

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
-from sandwiching.configs.schema import DataConfig, JudgementsTask, ModelConfig, TaskConfig
+from sandwiching.configs.schema import DataConfig, JudgementsTask, ModelConfig, ResourcesConfig, TaskConfig
 from sandwiching.launch.graph import Node
 from sandwiching.oversight.expert_pairs import expert_pairs, fitting_pairs
 from sandwiching.oversight.items import checked_prompts, held_out_split
@@ -23,17 +23,20 @@ from sandwiching.tasks.records import Task
 from sandwiching.tasks.registry import make_task
 from sandwiching.training.batching import chosen
 from sandwiching.training.demonstrations import demonstration_rows
+from sandwiching.training.engines import vllm_python
 from sandwiching.training.prompts import fitting_prompts
 from sandwiching.training.reward_data import usable_judgements
 
 T = TypeVar("T")
 
 
-def refuse_bad_input(nodes: Sequence[Node], run_dir: Path) -> None:
+def refuse_bad_input(nodes: Sequence[Node], run_dir: Path, resources: ResourcesConfig) -> None:
     """Raise ValueError for input that one of these stages would refuse, before anything is loaded or written.
 
     Bad rows that data.skip_bad_rows leaves out go to rejected.jsonl in the run's folder.
     """
+    if any(node.stage == "ppo" and node.blocks["ppo"].engine == "vllm" for node in nodes):
+        vllm_python(resources.vllm.python)
     preflight = Preflight(run_dir / "rejected.jsonl")
     for node in nodes:
         preflight.check(node)

@@ -38,7 +38,8 @@ def run_session(config: Config, store: Store, run_dir: Path, *, ray: bool, only:
     if not ray and max(config.resources.learner_ranks, config.resources.rollout_engines) > 1:
         console.print("--no-ray: one learner rank and one rollout engine, in this process", highlight=False)
     graph = prepared_graph(config, console)
-    refuse_bad_input([node for node in wanted_nodes(graph, only) if node.state(store) != "done"], run_dir)
+    missing = [node for node in wanted_nodes(graph, only) if node.state(store) != "done"]
+    refuse_bad_input(missing, run_dir, config.resources)
     write_atomic(run_dir / PLAN_FILE, json.dumps(make_plan(config, graph, store, run_dir).as_json(), indent=1))
     tracker = TrackerProcess(run_dir, config.tracking.project, config.tracking.to)
     with tracker, ProgressView(console) as view:
@@ -57,7 +58,10 @@ def with_absolute_paths(config: Config) -> Config:
         model = replace(model, path=str(Path(model.path).expanduser().resolve()))
     if data.judgements is not None:
         data = replace(data, judgements=str(Path(data.judgements).expanduser().resolve()))
-    return replace(config, model=model, data=data)
+    resources, vllm = config.resources, config.resources.vllm
+    if vllm.python is not None:
+        resources = replace(resources, vllm=replace(vllm, python=str(Path(vllm.python).expanduser().absolute())))
+    return replace(config, model=model, data=data, resources=resources)
 
 
 def prepared_graph(config: Config, console: Console) -> Graph:

@@ -113,6 +113,10 @@ class EngineGroup(Group):
         ]
         return torch.cat(ray.get(parts))
 
+    def close(self) -> None:
+        """The actors stay, and host other roles."""
+        self.all("close")
+
 
 class ScorerGroup(Group):
     """Data-parallel scorers."""

@@ -59,6 +59,10 @@ class RolloutEngine(Protocol):
         """Log-prob [B] fp32 in nats of each whole response to its prompt (token ids)."""
         ...
 
+    def close(self) -> None:
+        """Give memory and processes back; the engine is of no use any more."""
+        ...
+
 
 def contiguous_input(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Hook of the LM head. The prefill slices the last position out of [B, S, D]; for such a view torch copies the
@@ -186,3 +190,7 @@ class TransformersEngine:
             logprobs_BT, _ = padded_logprobs(self.model, texts, temperature, prefix)
             sums.append(logprobs_BT.sum(1))
         return torch.cat(sums)
+
+    def close(self) -> None:
+        """See RolloutEngine."""
+        del self.model

@@ -33,12 +33,12 @@ def merged(model: nn.Module, state_dict: Mapping[str, Tensor] | None = None) -> 
     if sharded:
         raise ValueError(f"{sharded[0]} is sharded: pass a state_dict with the whole weights (ZeRO-3)")
     if isinstance(model, PeftModel):
-        return _standalone(base, _merged_weights(model, weights), torch.float32)
+        return _standalone(base, merged_weights(model, weights), torch.float32)
     return _standalone(base, weights, next(iter((state_dict or weights).values())).dtype)
 
 
-def _merged_weights(model: PeftModel, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """fp32 weights W + scaling * B A (eq. 3) under the names of the base model."""
+def merged_weights(model: PeftModel, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """fp32 weights W + scaling * B A (eq. 3) under the names of the base model, from those named as in state_dict()."""
     result = {}
     for name, weight in weights.items():
         inner = name.removeprefix(_INNER)

@@ -46,6 +46,7 @@ def build_tiny(folder: Path) -> None:
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
+        head_dim=32,  # vLLM's CPU attention has no smaller ones
         max_position_embeddings=1024,
         tie_word_embeddings=True,
         bos_token_id=tokenizer.get_vocab()["<bos>"],

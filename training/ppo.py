@@ -126,7 +126,7 @@ def train_ppo(
     start = base_folder(model, parents)
     members = tuple(parents[name] / "model" for name in sorted(parents) if name.startswith("reward_model/"))
     workers = Workers(
-        engine=roles.engine(EngineSpec(start, model, adapters=model.lora is not None)),
+        engine=roles.engine(EngineSpec(start, model, model.lora is not None, ppo.engine)),
         scorer=roles.scorer(
             ScorerSpec(members, None if model.lora else start, model, temperature=ppo.sampling.temperature)
         ),

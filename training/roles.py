@@ -20,11 +20,15 @@ from sandwiching.training.artifacts import StageFolder
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
-    """A generation engine for the model in `folder`; with `adapters` it takes a LoRA adapter's weights later."""
+    """A generation engine for the model in `folder`; with `adapters` it takes a LoRA adapter's weights later.
+
+    kind: transformers or vllm.
+    """
 
     folder: Path
     model: ModelConfig
     adapters: bool
+    kind: str = "transformers"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@
 
     sandwich run configs/capitals.yaml --only sft
 
-TRL gets ids, never text. Demonstrations are not packed: TRL packs for flash attention only, and answers are a line long,
-so that padding costs little.
+TRL gets ids, never text. Demonstrations are not packed: TRL packs for flash attention only, and answers are a line
+long, so that padding costs little.
 """
 
 from __future__ import annotations

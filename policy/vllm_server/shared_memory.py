@@ -1,0 +1,74 @@
+"""A weight-transfer backend of vLLM's: buckets.Bucket -> layer by layer into the running model, at any parallelism.
+
+vLLM repacks weights after it has loaded them (on CPU always), so they cannot be overwritten where they stand: its layer
+reload takes checkpoint names, and repacks a layer when the last of its weights has come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from buckets import Bucket  # pyright: ignore[reportMissingImports]
+from vllm.distributed.weight_transfer.base import (  # pyright: ignore[reportMissingImports]
+    WeightTransferEngine,
+    WeightTransferInitInfo,
+    WeightTransferUpdateInfo,
+)
+from vllm.distributed.weight_transfer.factory import (  # pyright: ignore[reportMissingImports]
+    WeightTransferEngineFactory,
+)
+from vllm.model_executor.model_loader.reload import (  # pyright: ignore[reportMissingImports]
+    finalize_layerwise_reload,
+    initialize_layerwise_reload,
+)
+
+BACKEND = "shared_memory"
+
+
+@dataclass
+class InitInfo(WeightTransferInitInfo):
+    """Nothing has to be agreed on."""
+
+
+@dataclass
+class UpdateInfo(WeightTransferUpdateInfo):
+    """The fields of a Bucket."""
+
+    path: str
+    size: int
+    entries: Sequence[Any]
+
+
+class SharedMemoryEngine(WeightTransferEngine[InitInfo, UpdateInfo]):
+    """The receiving side, in every worker process."""
+
+    init_info_cls = InitInfo
+    update_info_cls = UpdateInfo
+
+    def init_transfer_engine(self, init_info: InitInfo) -> None:
+        """Nothing to set up."""
+
+    def start_weight_update(self) -> None:
+        """Layers are emptied and wait for their weights."""
+        initialize_layerwise_reload(self.model)
+
+    def receive_weights(self, update_info: UpdateInfo) -> None:
+        """Load one bucket."""
+        bucket = Bucket(update_info.path, update_info.size, tuple(update_info.entries))
+        self.model.load_weights((name, weight.to(self.device)) for name, weight in bucket.tensors())
+
+    def finish_weight_update(self) -> None:
+        """Layers that are complete have been repacked; the rest get what is missing."""
+        finalize_layerwise_reload(self.model, self.model_config)
+
+    def shutdown(self) -> None:
+        """Nothing is held."""
+
+
+class Registered:
+    """vLLM imports its worker extension in every worker process before the worker makes its transfer engine."""
+
+
+WeightTransferEngineFactory.register_engine(BACKEND, SharedMemoryEngine)
