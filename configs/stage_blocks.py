@@ -113,6 +113,12 @@ class PPOConfig:
     """Sampling."""
     engine: str = "transformers"
     """What generates: transformers, or vllm (`make setup-vllm`)."""
+    staleness: int = 0
+    """1: the next step's responses are generated while this step trains, by weights one update old."""
+    importance_cap: float = 2.0
+    """Most that a stale token's advantage is multiplied by (policy / behaviour probability)."""
+    most_mismatch: float = 0.25
+    """Mean difference (nats a token) between engine's and learner's log-probs of fresh responses that stops the run."""
     advantage: str = "gae"
     """gae, leave_one_out or group; the last two need no value model."""
     value: str = "model"

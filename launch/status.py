@@ -134,5 +134,7 @@ def show(status: RunStatus, console: Console) -> None:
 
 
 def _shown(metrics: dict[str, float], limit: int = 6) -> dict[str, float]:
-    numbers = {key: value for key, value in metrics.items() if not key.startswith("time/")}
+    numbers = {
+        key: value for key, value in metrics.items() if isinstance(value, int | float) and not key.startswith("time/")
+    }
     return dict(list(numbers.items())[:limit])

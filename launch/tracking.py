@@ -71,9 +71,10 @@ class Copier:
             name, artifact = link.name, link.resolve().name
             for record in read_metrics(link / "metrics.jsonl"):
                 step = record.pop("step")
+                numbers = {name: value for name, value in record.items() if isinstance(value, int | float)}
                 if step > self.copied.get(artifact, 0):
                     for tracker in self._trackers(name, artifact):
-                        tracker.log(record, step=step)
+                        tracker.log(numbers, step=step)
                     self.copied[artifact] = step
         write_atomic(self.state_file, json.dumps(self.copied))
 

@@ -27,6 +27,15 @@ def whitened(x_BT: Tensor, mask_BT: Tensor, shift_mean: bool = True) -> Tensor:
     return whiten(x_BT, mask_BT, masked_statistics(x_BT, mask_BT), shift_mean)
 
 
+def truncated_importance(logprobs_BT: Tensor, behaviour_BT: Tensor, mask_BT: Tensor, cap: float) -> Tensor:
+    """min(policy / behaviour, cap) of each token [B, T], 1 at padding (Espeholt et al., arXiv 1802.01561, eq. 1: rho).
+
+    behaviour_BT: log-probs under the weights that sampled.
+    """
+    ratio_BT = (logprobs_BT - behaviour_BT).clamp(-20, 20).exp().clamp(max=cap)
+    return ratio_BT.where(mask_BT, 1.0)
+
+
 def leave_one_out(rewards_B: Tensor, group_B: Tensor) -> Tensor:
     """Each reward minus the mean of the others of its group (RLOO: Ahmadian et al., arXiv 2402.14740, eq. 8).
 

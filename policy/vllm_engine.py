@@ -50,6 +50,7 @@ class VLLMEngine:
         self.pushed: Mapping[str, Tensor] | None = None
         self.template: PeftModel | None = None
         self.restarts = 0
+        self.closed = False
         self.version = 0
         self.server = ServerProcess(settings, self.version)
 
@@ -95,6 +96,7 @@ class VLLMEngine:
 
     def close(self) -> None:
         """See RolloutEngine."""
+        self.closed = True
         self.server.stop()
         self.buckets.close()
 
@@ -136,6 +138,8 @@ class VLLMEngine:
             return answer
 
     def _lost(self, error: ServerLostError) -> None:
+        if self.closed:
+            raise error
         log.warning("%s\nA new one is started, with weights %d", error, self.version)
         self.restarts += 1
         self._restart()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from sandwiching.configs.schema import PPOConfig, RewardModelConfig
-from sandwiching.policy.advantages import ADVANTAGES, token_rewards, whiten, whitened
+from sandwiching.policy.advantages import ADVANTAGES, token_rewards, truncated_importance, whiten, whitened
 from sandwiching.policy.kl import KL_ESTIMATORS
 from sandwiching.policy.losses import MISSING_EOS
 from sandwiching.policy.records import Evaluation, PPOBatch, Rollouts
@@ -38,8 +39,13 @@ def experience(
     ppo: PPOConfig,
     reward_model: RewardModelConfig,
     kl_coefficient: float,
+    staleness: int,
 ) -> tuple[PPOBatch, StepRecord]:
-    """Combine the ensemble, penalise KL, estimate and whiten advantages over the whole batch."""
+    """Combine the ensemble, penalise KL, estimate and whiten advantages over the whole batch.
+
+    staleness: updates since the weights that sampled. Advantages of stale rollouts are weighted by how likely the
+    policy would sample them now.
+    """
     mask_BT = rollouts.response_mask_BT
     reference_BT = evaluation.reference_logprobs_BT
     if scores.reference_logprobs_BT is not None:
@@ -52,32 +58,52 @@ def experience(
     if ppo.whiten_rewards:
         rewards_BT = token_rewards(score_B, penalty_BT, mask_BT, kl_coefficient)
         final_B, cost_BT, price = torch.zeros_like(score_B), -whitened(rewards_BT, mask_BT, shift_mean=False), 1.0
+    values_BT, groups_B = evaluation.values_BT, group_index(rollouts.prompt_ids)
     rewards_BT, advantages_BT, returns_BT, statistics_3 = ADVANTAGES[ppo.advantage](
-        final_B,
-        cost_BT,
-        evaluation.values_BT,
-        mask_BT,
-        group_index(rollouts.prompt_ids),
-        price,
-        ppo.gamma,
-        ppo.lam,
+        final_B, cost_BT, values_BT, mask_BT, groups_B, price, ppo.gamma, ppo.lam
     )
+    weight_BT = importance(rollouts, evaluation, ppo.importance_cap) if staleness else torch.ones_like(advantages_BT)
     batch = PPOBatch(
         tokens_BS=rollouts.tokens_BS,
         attention_BS=rollouts.attention_BS,
         response_mask_BT=mask_BT,
         logprobs_BT=evaluation.logprobs_BT,
-        values_BT=evaluation.values_BT,
-        advantages_BT=whiten(advantages_BT, mask_BT, statistics_3),
+        values_BT=values_BT,
+        advantages_BT=whiten(advantages_BT, mask_BT, statistics_3) * weight_BT,
         returns_BT=returns_BT,
     )
     kl_B = log_ratio_BT.sum(1)
     metrics = _metrics(rollouts, scores, evaluation, combined_B, score_B, kl_B)
+    metrics |= _staleness(weight_BT, mask_BT, ppo.importance_cap, staleness)
     if scores.reference_logprobs_BT is None:
         metrics["ppo/kl_exact"] = float(evaluation.kl_BT.sum(1).mean())
     metrics["ppo/kl_coefficient"] = kl_coefficient
     metrics["ppo/return"] = float(rewards_BT.sum(1).mean())
     return batch, StepRecord(score_B, kl_B, metrics)
+
+
+def importance(rollouts: Rollouts, evaluation: Evaluation, cap: float) -> Tensor:
+    """Weights [B, T] of stale rollouts: see advantages.truncated_importance."""
+    behaviour_BT = rollouts.behaviour_logprobs_BT
+    return truncated_importance(evaluation.logprobs_BT, behaviour_BT, rollouts.response_mask_BT, cap)
+
+
+def refuse_another_policy(metrics: Mapping[str, float], most_mismatch: float) -> None:
+    """Raise RuntimeError when fresh rollouts are not what the policy would sample: its weights did not arrive whole."""
+    if metrics["ppo/staleness"] == 0 and metrics["ppo/engine_mismatch"] > most_mismatch:
+        raise RuntimeError(
+            f"the engine's log-probs are {metrics['ppo/engine_mismatch']:.3g} nats a token off the learner's (mean), "
+            f"more than ppo.most_mismatch={most_mismatch}: it does not sample from the policy that was pushed"
+        )
+
+
+def _staleness(weight_BT: Tensor, mask_BT: Tensor, cap: float, staleness: int) -> dict[str, float]:
+    weight_M = weight_BT[mask_BT]
+    return {
+        "ppo/staleness": float(staleness),
+        "ppo/importance": float(weight_M.mean()),
+        "ppo/importance_capped": float((weight_M >= cap).float().mean()),
+    }
 
 
 def _metrics(

@@ -34,7 +34,7 @@ class MetricsLog:
             kept = [record for record in read_metrics(self.path) if record["step"] <= step]
             write_atomic(self.path, "".join(json.dumps(record) + "\n" for record in kept))
 
-    def write(self, record: Mapping[str, float | int | str]) -> None:
+    def write(self, record: Mapping[str, Any]) -> None:
         """Append one record, which must have `step`.
 
         Raises FloatingPointError when a number is not finite: a run that diverged must not go on silently.

@@ -4,6 +4,8 @@ prompts -> generate -> score (rewards; old and reference log-probs, values) -> a
               ^                                                                                      |
               +------------------------------- new weights ------------------------------------------+
 
+With ppo.staleness=1 the rollouts of the next step are generated while this one is scored and trained.
+
 sandwich run configs/capitals.yaml --only ppo
 """
 
@@ -13,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 from sandwiching.configs.schema import (
     DataConfig,
@@ -24,16 +27,19 @@ from sandwiching.configs.schema import (
 )
 from sandwiching.policy.engine import RolloutEngine, Sampling
 from sandwiching.policy.kl import KL_CONTROLLERS, KLController
+from sandwiching.policy.records import Evaluation, Rollouts
 from sandwiching.policy.tokenization import load_tokenizer
 from sandwiching.tasks.registry import make_task
 from sandwiching.training import checkpoints
 from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.base import base_folder
-from sandwiching.training.experience import experience
+from sandwiching.training.experience import experience, refuse_another_policy
 from sandwiching.training.metrics import MetricsLog, read_metrics
 from sandwiching.training.prompts import PromptQueue, fitting_prompts
-from sandwiching.training.roles import EngineSpec, Learner, LearnerSpec, Roles, Scorer, ScorerSpec
+from sandwiching.training.roles import EngineSpec, Learner, LearnerSpec, Roles, Scorer, ScorerSpec, Scores
+from sandwiching.training.rollout_queue import RolloutQueue
 from sandwiching.training.snapshots import write_rollouts
+from sandwiching.training.spans import Spans
 from sandwiching.training.state import RandomState, StateRegistry
 
 
@@ -68,31 +74,58 @@ class PPO:
         self.ppo = ppo
         self.reward_model = reward_model
         self.seed = seed
-        self.sampling = Sampling(ppo.sampling.temperature, ppo.sampling.max_new_tokens)
+        self.spans = Spans()
+        self.rollouts = RolloutQueue(
+            workers.engine,
+            state.prompts,
+            Sampling(ppo.sampling.temperature, ppo.sampling.max_new_tokens),
+            seed,
+            count=ppo.batch_size // ppo.samples_per_prompt,
+            samples=ppo.samples_per_prompt,
+            spans=self.spans,
+        )
 
-    def step(self, step: int, folder: StageFolder) -> dict[str, float]:
+    def step(self, step: int, folder: StageFolder) -> dict[str, Any]:
         """One round; returns its metrics."""
         ppo, workers, clock = self.ppo, self.workers, Clock()
-        assert workers.engine.version == step, f"the engine has weights {workers.engine.version} in step {step}"
-        prompts = self.state.prompts.take(ppo.batch_size // ppo.samples_per_prompt, ppo.samples_per_prompt)
-        rollouts = workers.engine.generate(prompts, self.sampling, self.seed, step)
+        made = self.rollouts.take(step)
         clock.lap("generate")
-        scores = workers.scorer.score(rollouts)
-        evaluation = workers.learner.evaluate(rollouts, step).in_order()
+        if ppo.staleness and step + 1 < ppo.steps:
+            self.rollouts.start(step + 1)
+        rollouts = made.rollouts
+        scores, evaluation = self._judged(rollouts, step)
         clock.lap("score")
         batch, record = experience(
-            rollouts, scores, evaluation, ppo, self.reward_model, kl_coefficient=self.state.kl.coefficient
+            rollouts, scores, evaluation, ppo, self.reward_model, self.state.kl.coefficient, step - made.version
         )
-        statistics = workers.learner.update(batch, step)
+        refuse_another_policy(record.metrics, ppo.most_mismatch)
+        with self.spans.span("learner", "update"):
+            statistics = workers.learner.update(batch, step)
         clock.lap("update")
-        workers.engine.load_weights(workers.learner.weights(), step + 1)
+        self.rollouts.wait()
+        self._publish(step + 1)
         clock.lap("publish")
+        self.state.prompts.consume(self.rollouts.count)
         self.state.kl.update(record.metrics["ppo/kl"], len(rollouts))
         if (step + 1) % ppo.snapshot_every == 0 or step + 1 == ppo.steps:
             snapshot = folder.snapshots / f"step_{step + 1}"
             workers.learner.snapshot(snapshot)
             write_rollouts(snapshot / "rollouts.jsonl.gz", rollouts, record)
-        return {**record.metrics, **{f"ppo/{name}": value for name, value in statistics.items()}, **clock.seconds}
+        prompts = {"prompts": list(dict.fromkeys(rollouts.prompt_ids))}
+        named = {f"ppo/{name}": value for name, value in statistics.items()}
+        return {**prompts, **record.metrics, **named, **clock.seconds}
+
+    def _judged(self, rollouts: Rollouts, step: int) -> tuple[Scores, Evaluation]:
+        with self.spans.span("scorer", "score"):
+            scores = self.workers.scorer.score(rollouts)
+        with self.spans.span("learner", "evaluate"):
+            return scores, self.workers.learner.evaluate(rollouts, step).in_order()
+
+    def _publish(self, version: int) -> None:
+        with self.spans.span("learner", "weights"):
+            weights = self.workers.learner.weights()
+        with self.spans.span("engine", "load weights"):
+            self.workers.engine.load_weights(weights, version)
 
 
 class Clock:
@@ -143,7 +176,10 @@ def train_ppo(
     queue = PromptQueue([prompt.id for prompt in prompts], tokens, seed)
     kl = KL_CONTROLLERS[ppo.kl.controller](ppo.kl.coefficient, ppo.kl.target, ppo.kl.horizon)
     loop = PPO(workers, TrainState(queue, kl, seed), ppo, reward_model, seed)
-    metrics = _train(loop, resources, folder)
+    try:
+        metrics = _train(loop, resources, folder)
+    finally:
+        loop.rollouts.close()
     folder.check_attempt()
     workers.learner.export(folder)
     return metrics
@@ -164,10 +200,10 @@ def _train(loop: PPO, resources: ResourcesConfig, folder: StageFolder) -> dict[s
         folder.report(step + 1, loop.ppo.steps)
         if (step + 1) % resources.checkpoint_every == 0 or step + 1 == loop.ppo.steps:
             save(loop, folder, step + 1, record, resources)
-    return {name: value for name, value in record.items() if not name.startswith("time/")}
+    return {name: value for name, value in record.items() if name != "prompts" and not name.startswith("time/")}
 
 
-def save(loop: PPO, folder: StageFolder, step: int, record: Mapping[str, float], resources: ResourcesConfig) -> None:
+def save(loop: PPO, folder: StageFolder, step: int, record: Mapping[str, Any], resources: ResourcesConfig) -> None:
     """One joint checkpoint of loop and learner: whole, or absent."""
     temporary = checkpoints.begin(folder, step)
     loop.workers.learner.save(temporary)
@@ -183,7 +219,7 @@ def layout(resources: ResourcesConfig) -> tuple[int, int, bool]:
     return resources.learner_ranks, resources.zero_stage, resources.offload
 
 
-def resume(loop: PPO, folder: StageFolder, resources: ResourcesConfig) -> tuple[int, dict[str, float]]:
+def resume(loop: PPO, folder: StageFolder, resources: ResourcesConfig) -> tuple[int, dict[str, Any]]:
     """Back to the newest good checkpoint: its step (0: none) and metrics. The engine gets the learner's weights."""
     checkpoint = checkpoints.latest(folder.checkpoints)
     if checkpoint is None:

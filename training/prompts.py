@@ -50,11 +50,14 @@ class PromptQueue:
         self.seed = seed
         self.consumed = 0
 
-    def take(self, count: int, samples: int) -> PromptBatch:
-        """The next `count` prompts, each `samples` times in a row."""
-        rows = [self._row(self.consumed + i) for i in range(count)]
-        self.consumed += count
+    def at(self, ahead: int, count: int, samples: int) -> PromptBatch:
+        """`count` prompts, `ahead` of the frontier, each `samples` times in a row."""
+        rows = [self._row(self.consumed + ahead + i) for i in range(count)]
         return PromptBatch.repeated([self.prompt_ids[row] for row in rows], [self.tokens[row] for row in rows], samples)
+
+    def consume(self, count: int) -> None:
+        """The next `count` prompts have been trained on."""
+        self.consumed += count
 
     def _row(self, position: int) -> int:
         epoch, place = divmod(position, len(self.prompt_ids))

@@ -48,6 +48,9 @@ class Asleep:
     def logprobs(self, prompts, responses, temperature):
         raise AssertionError("computed log-probs")
 
+    def close(self):
+        raise AssertionError("closed")
+
 
 @dataclass
 class Engines:

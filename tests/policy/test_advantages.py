@@ -1,5 +1,6 @@
 """Against loops in fp64."""
 
+import math
 from typing import Any
 
 import pytest
@@ -9,7 +10,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sandwiching.kernels import reference
-from sandwiching.policy.advantages import ADVANTAGES, group, leave_one_out, token_rewards, whitened
+from sandwiching.policy.advantages import (
+    ADVANTAGES,
+    group,
+    leave_one_out,
+    token_rewards,
+    truncated_importance,
+    whitened,
+)
 
 T = 6
 lengths = st.lists(st.integers(0, T), min_size=1, max_size=5)
@@ -115,3 +123,11 @@ def test_whitening_of_nothing_and_of_constants_is_zero():
     assert not whitened(x_BT, torch.zeros(2, T, dtype=torch.bool)).any()
     assert not whitened(x_BT, torch.ones(2, T, dtype=torch.bool)).any()
     assert whitened(x_BT, mask_of([1, T]), shift_mean=False).sum() == 5 * (1 + T)
+
+
+def test_importance_is_the_capped_ratio():
+    logprobs_BT = torch.tensor([[-1.0, -1.0, -1.0, torch.nan]])
+    behaviour_BT = torch.tensor([[-1.5, -3.0, -0.5, 0.0]])
+    mask_BT = torch.tensor([[True, True, True, False]])
+    weight_BT = truncated_importance(logprobs_BT, behaviour_BT, mask_BT, 2.0)
+    torch.testing.assert_close(weight_BT, torch.tensor([[math.exp(0.5), 2.0, math.exp(-0.5), 1.0]]))

@@ -169,3 +169,23 @@ def test_every_estimator_raises_the_reward(options, run_stages, ppo_arguments, s
     run_stages([(PPO, arguments)])
     scores = [row["ppo/score"] for row in records(folder)]
     assert sum(scores[-3:]) / 3 > sum(scores[:3]) / 3 + 0.1
+
+
+def test_one_step_off_every_prompt_is_trained_on_once_after_a_resume(run_stages, ppo_arguments, stage_folder) -> None:
+    """And from the second step on, the weights that sampled are one update old."""
+    settings = {"staleness": 1, "steps": 4, "batch_size": 4, "most_mismatch": 1e-3}
+    folder = stage_folder("ahead")
+    run_stages([(PPO, ppo_arguments(folder, settings))])
+    whole = records(folder)
+    assert [row["ppo/staleness"] for row in whole] == [0, 1, 1, 1]
+    assert whole[0]["ppo/importance"] == 1
+    assert all(0.5 < row["ppo/importance"] < 2 and row["ppo/importance"] != 1 for row in whole[1:])
+    prompts = [prompt for row in whole for prompt in row["prompts"]]
+    assert len(prompts) == len(set(prompts)) == 16
+
+    shutil.rmtree(folder.checkpoints / "step_4")
+    shutil.rmtree(folder.checkpoints / "step_3")
+    run_stages([(PPO, ppo_arguments(folder, settings))])
+    again = records(folder)
+    assert [row["prompts"] for row in again] == [row["prompts"] for row in whole]
+    assert [row["ppo/staleness"] for row in again] == [0, 1, 0, 1], "what was under way is made again, by newer weights"

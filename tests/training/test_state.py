@@ -25,7 +25,7 @@ def draws() -> tuple:
 
 def test_everything_comes_back(tmp_path: Path) -> None:
     loop = Loop()
-    loop.prompts.take(2, 1)
+    loop.prompts.consume(2)
     loop.registry.save(tmp_path / "loop.pt")
     expected = draws()
     other = Loop()

@@ -1,0 +1,108 @@
+"""Rollouts one step ahead: which weights and prompts they have, and that they overlap with what runs meanwhile."""
+
+import threading
+from collections.abc import Mapping, Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from sandwiching.policy.engine import Sampling
+from sandwiching.policy.records import PromptBatch, Rollouts
+from sandwiching.training.prompts import PromptQueue
+from sandwiching.training.rollout_queue import RolloutQueue
+from sandwiching.training.spans import Spans
+
+SAMPLING = Sampling(1.0, 2)
+
+
+class Gated:
+    """An engine that waits for `gate` before it answers; its responses hold nothing."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.gate = threading.Event()
+        self.calls: list[tuple[int, int, tuple[str, ...]]] = []
+
+    def load(self, folder, version: int) -> None:
+        raise AssertionError("not asked for")
+
+    def load_weights(self, weights: Mapping[str, Tensor], version: int) -> None:
+        self.version = version
+
+    def generate(self, prompts: PromptBatch, sampling: Sampling, seed: int, step: int) -> Rollouts:
+        assert self.gate.wait(20)
+        self.calls.append((step, self.version, prompts.prompt_ids))
+        if step == 13:
+            raise ValueError("step 13")
+        mask_BT = torch.ones(len(prompts), 2, dtype=torch.bool)
+        tokens_BS = torch.zeros(len(prompts), 3, dtype=torch.int64)
+        everywhere = torch.ones_like(tokens_BS, dtype=torch.bool)
+        ids = prompts.prompt_ids, prompts.sample_index
+        return Rollouts(
+            *ids, tokens_BS, everywhere, mask_BT, torch.ones(len(prompts)).bool(), torch.zeros(mask_BT.shape)
+        )
+
+    def logprobs(self, prompts: Sequence, responses: Sequence, temperature: float) -> Tensor:
+        raise AssertionError("not asked for")
+
+    def close(self) -> None:
+        self.gate.set()
+
+
+def queue(engine: Gated) -> tuple[RolloutQueue, PromptQueue]:
+    prompts = PromptQueue([f"p{i}" for i in range(6)], [[i] for i in range(6)], 0)
+    return RolloutQueue(engine, prompts, SAMPLING, 0, 2, 1, Spans()), prompts
+
+
+def test_each_step_has_its_prompts_and_the_weights_of_the_step_before():
+    engine = Gated()
+    engine.gate.set()
+    rollouts, prompts = queue(engine)
+    order = prompts.at(0, 6, 1).prompt_ids
+    versions = []
+    for step in range(3):
+        made = rollouts.take(step)
+        versions.append(made.version)
+        if step < 2:
+            rollouts.start(step + 1)
+        rollouts.wait()
+        engine.load_weights({}, step + 1)
+        prompts.consume(2)
+        assert made.rollouts.prompt_ids == order[2 * step : 2 * step + 2]
+    assert versions == [0, 0, 1], "the first is fresh, then one update old"
+    assert [call[0] for call in engine.calls] == [0, 1, 2]
+    rollouts.close()
+
+
+def test_generation_goes_on_beside_what_follows():
+    engine = Gated()
+    rollouts, _ = queue(engine)
+    rollouts.start(1)
+    assert engine.calls == []
+    engine.gate.set()
+    rollouts.wait()
+    assert len(engine.calls) == 1
+    assert [span.name for span in rollouts.spans.recorded] == ["generate"]
+    rollouts.close()
+
+
+def test_what_is_under_way_is_not_consumed():
+    engine = Gated()
+    engine.gate.set()
+    rollouts, prompts = queue(engine)
+    before = prompts.state_dict()
+    rollouts.start(1)
+    rollouts.wait()
+    assert prompts.state_dict() == before
+    rollouts.close()
+
+
+def test_errors_come_back():
+    engine = Gated()
+    engine.gate.set()
+    rollouts, _ = queue(engine)
+    rollouts.start(13)
+    with pytest.raises(ValueError, match="step 13"):
+        rollouts.wait()
+    rollouts.close()
