@@ -110,6 +110,8 @@ class ResourcesConfig:
     """Checkpoints kept."""
     start_timeout: float = 120.0
     """Seconds to wait for workers to start."""
+    profile: bool = False
+    """Trace the second PPO step of this start (`sandwich run --profile`): profile.json and profile.txt beside it."""
     vllm: VLLMConfig = field(default_factory=VLLMConfig)
     """Rollouts by vLLM."""
 

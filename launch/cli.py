@@ -67,13 +67,14 @@ def run_command(
     as_json: AsJson = False,
     ray: Annotated[bool, typer.Option("--ray/--no-ray", help="On Ray, or all in this process.")] = True,
     only: Annotated[str | None, typer.Option(metavar="STAGE", help="Only this stage and what it needs.")] = None,
+    profile: Annotated[bool, typer.Option("--profile", help="Trace one PPO step of each arm and seed.")] = False,
 ) -> None:
     """Run every stage that is missing; finished ones are skipped, unfinished ones resumed."""
     from sandwiching.launch.attempts import Attempt
     from sandwiching.launch.stages import STAGES
     from sandwiching.launch.status import read_status
 
-    settings = load(config, overrides or ())
+    settings = load(config, [*(overrides or ()), *(["resources.profile=true"] if profile else [])])
     if only is not None and only not in STAGES:
         raise ValueError(f"--only: {only!r} is no stage; use one of {', '.join(STAGES)}")
     folder = run_dir or Path("runs") / settings.name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -14,7 +15,7 @@ from rich.console import Console
 from sandwiching.configs.schema import Config
 from sandwiching.launch.environment import set_library_environment
 from sandwiching.launch.failures import Terminated
-from sandwiching.launch.graph import Graph, build_graph
+from sandwiching.launch.graph import Graph, Node, build_graph
 from sandwiching.launch.plan import make_plan
 from sandwiching.launch.run import Runner, run, wanted_nodes
 from sandwiching.launch.status import PLAN_FILE
@@ -48,7 +49,18 @@ def run_session(config: Config, store: Store, run_dir: Path, *, ray: bool, only:
         folder = node.folder(store)
         if folder is not None and (folder / "check.txt").exists():
             console.print((folder / "check.txt").read_text(), markup=False, highlight=False, soft_wrap=True)
+    if config.resources.profile:
+        show_profiles(missing, store, console)
     console.print(f"artifacts: {run_dir / 'artifacts'}", highlight=False, soft_wrap=True)
+
+
+def show_profiles(trained: Sequence[Node], store: Store, console: Console) -> None:
+    """The tables of the PPO stages that this session trained."""
+    for node in trained:
+        folder = node.folder(store) if node.stage == "ppo" else None
+        if folder is not None and (folder / "profile.txt").exists():
+            console.print(f"{node.slug}: {folder / 'profile.json'}", highlight=False, soft_wrap=True)
+            console.print((folder / "profile.txt").read_text(), markup=False, highlight=False, soft_wrap=True)
 
 
 def with_absolute_paths(config: Config) -> Config:

@@ -118,6 +118,7 @@ def _metrics(
         "ppo/score_spread": float(scores.rewards_KB.std(0, unbiased=False).mean()),
         "ppo/kl": float(kl_B.mean()),
         "ppo/entropy_before": float((evaluation.entropy_BT * mask_BT).sum() / tokens),
+        "ppo/tokens": float(rollouts.attention_BS.sum()),
         "ppo/response_tokens": float(mask_BT.sum(1).float().mean()),
         "ppo/finished": float(rollouts.finished_B.float().mean()),
         "ppo/engine_mismatch": float(mismatch_BT.sum() / tokens),

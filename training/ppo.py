@@ -35,6 +35,7 @@ from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.base import base_folder
 from sandwiching.training.experience import experience, refuse_another_policy
 from sandwiching.training.metrics import MetricsLog, read_metrics
+from sandwiching.training.profile import Profile
 from sandwiching.training.prompts import PromptQueue, fitting_prompts
 from sandwiching.training.roles import EngineSpec, Learner, LearnerSpec, Roles, Scorer, ScorerSpec, Scores
 from sandwiching.training.rollout_queue import RolloutQueue
@@ -176,8 +177,9 @@ def train_ppo(
     queue = PromptQueue([prompt.id for prompt in prompts], tokens, seed)
     kl = KL_CONTROLLERS[ppo.kl.controller](ppo.kl.coefficient, ppo.kl.target, ppo.kl.horizon)
     loop = PPO(workers, TrainState(queue, kl, seed), ppo, reward_model, seed)
+    profile = Profile(folder.path, start, model.precision, ppo, model.lora is not None, len(members))
     try:
-        metrics = _train(loop, resources, folder)
+        metrics = _train(loop, resources, folder, profile if resources.profile else None)
     finally:
         loop.rollouts.close()
     folder.check_attempt()
@@ -189,13 +191,16 @@ def _value_start(ppo: PPOConfig, members: tuple[Path, ...]) -> Path | None:
     return members[0] if ppo.advantage == "gae" and ppo.value == "model" else None
 
 
-def _train(loop: PPO, resources: ResourcesConfig, folder: StageFolder) -> dict[str, float]:
-    """All steps that are left, with checkpoints between them."""
+def _train(loop: PPO, resources: ResourcesConfig, folder: StageFolder, profile: Profile | None) -> dict[str, float]:
+    """All steps that are left, with checkpoints between them; the second is profiled, the first has to warm up."""
     log = MetricsLog(folder.metrics)
     done, record = resume(loop, folder, resources)
     log.cut(done)
     for step in range(done, loop.ppo.steps):
+        started = perf_counter()
         record = loop.step(step, folder)
+        if profile is not None and step == done + 1:
+            profile.write(loop.spans, started, perf_counter(), record)
         log.write({"step": step + 1, **record})
         folder.report(step + 1, loop.ppo.steps)
         if (step + 1) % resources.checkpoint_every == 0 or step + 1 == loop.ppo.steps:

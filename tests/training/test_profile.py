@@ -1,0 +1,65 @@
+"""What a profile says of a step, against numbers worked out by hand."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from sandwiching.configs.schema import PPOConfig
+from sandwiching.training.profile import Profile, peak_flops, step_work, table, trunk_parameters
+from sandwiching.training.spans import Span, Spans
+
+RECORD = {"ppo/tokens": 100.0, "ppo/response_tokens": 5.0}
+
+
+def test_embeddings_are_no_part_of_the_trunk(tiny: Path):
+    model = AutoModelForCausalLM.from_pretrained(tiny)
+    assert trunk_parameters(tiny) == model.num_parameters() - model.get_input_embeddings().weight.numel()
+
+
+@pytest.mark.parametrize(
+    ("value", "lora", "scorer", "learner"),
+    [
+        # policy and value model: evaluated once, then two epochs of 6 FLOPs a parameter and token
+        ("model", False, 3 * 2, 2 * 2 + 2 * 2 * 6),
+        # the adapter's reference is in the learner; weights of the trunk have no gradient
+        ("model", True, 2 * 2, 3 * 2 + 2 * 2 * 4),
+        ("head", False, 3 * 2, 1 * 2 + 2 * 1 * 6),
+    ],
+)
+def test_work_is_counted_by_role(value: str, lora: bool, scorer: int, learner: int):
+    work = step_work(RECORD, PPOConfig(batch_size=8, epochs=2, value=value), lora, parameters=7, members=2)
+    assert work.flops == {"engine": 2 * 700, "scorer": scorer * 700, "learner": learner * 700}
+    assert work.tokens["engine"] == 40
+
+
+def test_the_table_says_who_idled():
+    work = step_work(RECORD, PPOConfig(batch_size=8, epochs=2), False, parameters=10**6, members=1)
+    spans = [
+        Span("engine", "generate", 0.0, 1.0),
+        Span("scorer", "score", 1.0, 1.5),
+        Span("learner", "update", 1.5, 4.0),
+    ]
+    rows = {line.split()[0]: line.split() for line in table(spans, 4.0, work, peak=1e9).splitlines()[3:]}
+    assert rows["engine"] == ["engine", "1.00", "75%", "40", "0.2", "20%"]
+    assert rows["scorer"][1:3] == ["0.50", "88%"]
+    assert rows["learner"][1:3] == ["2.50", "38%"]
+
+
+def test_a_profile_is_two_files(tiny: Path, tmp_path: Path):
+    spans = Spans()
+    spans.recorded += [Span("engine", "generate", 0.0, 9.0), Span("learner", "update", 9.0, 12.0)]
+    Profile(tmp_path, tiny, "fp32", PPOConfig(), lora=True, members=1).write(spans, 8.0, 11.0, RECORD)
+    events = json.loads((tmp_path / "profile.json").read_text())["traceEvents"]
+    assert [(e["name"], e["ts"], e["dur"]) for e in events if e["ph"] == "X"] == [
+        ("generate", 0.0, 1e6),
+        ("update", 1e6, 2e6),
+    ]
+    assert "one PPO step, 3.00 s" in (tmp_path / "profile.txt").read_text()
+
+
+def test_the_peak_is_that_of_products():
+    torch.set_num_threads(torch.get_num_threads())
+    assert 1e9 < peak_flops("fp32") < 1e16
