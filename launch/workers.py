@@ -113,6 +113,10 @@ class EngineGroup(Group):
         ]
         return torch.cat(ray.get(parts))
 
+    def layer_states(self, tokens: Sequence[int]) -> Tensor:
+        """Of the first engine."""
+        return ray.get(self.actors[0].call.remote("layer_states", list(tokens)))
+
     def close(self) -> None:
         """The actors stay, and host other roles."""
         self.all("close")
@@ -156,6 +160,10 @@ class LearnerGroup(Group):
     def weights(self) -> Mapping[str, Tensor]:
         """From rank 0; all ranks take part (ZeRO-3 gathers)."""
         return self.all("weights")[0]
+
+    def layer_states(self, tokens: Sequence[int]) -> Tensor:
+        """From rank 0; all ranks take part (ZeRO-3 gathers)."""
+        return self.all("layer_states", list(tokens))[0]
 
     def save(self, directory: Path) -> None:
         """Every rank writes its part."""

@@ -18,7 +18,7 @@ from sandwiching.policy.logprobs import padded_logprobs
 from sandwiching.policy.lora import LoraSpec, attach, load_adapter_weights
 from sandwiching.policy.padding import padded_left, padded_right
 from sandwiching.policy.records import PromptBatch, Rollouts, Texts
-from sandwiching.policy.trunk import packs, plain
+from sandwiching.policy.trunk import layer_states, packs, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,10 @@ class RolloutEngine(Protocol):
         self, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], temperature: float
     ) -> Tensor:
         """Log-prob [B] fp32 in nats of each whole response to its prompt (token ids)."""
+        ...
+
+    def layer_states(self, tokens: Sequence[int]) -> Tensor:
+        """What each decoder layer makes of a text's last token: [layers, D] fp32. No layers: the engine cannot tell."""
         ...
 
     def close(self) -> None:
@@ -190,6 +194,10 @@ class TransformersEngine:
             logprobs_BT, _ = padded_logprobs(self.model, texts, temperature, prefix)
             sums.append(logprobs_BT.sum(1))
         return torch.cat(sums)
+
+    def layer_states(self, tokens: Sequence[int]) -> Tensor:
+        """See RolloutEngine."""
+        return layer_states(self.model, tokens)
 
     def close(self) -> None:
         """See RolloutEngine."""

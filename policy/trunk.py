@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
+import torch
 from peft import PeftModel
 from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
@@ -45,6 +47,22 @@ def _hidden_of_rows(model: PreTrainedModel, packing: Packing) -> Tensor:
         use_cache=False,
     )
     return output.last_hidden_state[packing.real_BR]
+
+
+@torch.no_grad()
+def layer_states(model: nn.Module, tokens: Sequence[int]) -> Tensor:
+    """What each decoder layer makes of a text's last token: [layers, D] fp32 on the CPU, before the final norm."""
+    trunk, states = plain(model).base_model, list[Tensor]()
+
+    def keep(_: nn.Module, __: tuple[Any, ...], output: Tensor | tuple[Tensor, ...]) -> None:
+        states.append((output if isinstance(output, Tensor) else output[0])[0, -1].float().cpu())
+
+    layers = next(module for module in trunk.modules() if isinstance(module, nn.ModuleList))
+    hooks = [layer.register_forward_hook(keep) for layer in layers]
+    trunk(input_ids=torch.tensor([list(tokens)], device=plain(model).device), use_cache=False)
+    for hook in hooks:
+        hook.remove()
+    return torch.stack(states)
 
 
 def pack_attention(model: PreTrainedModel) -> None:

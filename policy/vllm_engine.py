@@ -94,6 +94,10 @@ class VLLMEngine:
             raise ValueError(f"vLLM scores given texts at temperature 1 only, not {temperature}")
         return torch.tensor(self._ask("score", [list(p) for p in prompts], [list(r) for r in responses]))
 
+    def layer_states(self, tokens: Sequence[int]) -> Tensor:
+        """See RolloutEngine. vLLM's compiled graphs, which it uses on GPUs, do not tell."""
+        return torch.tensor(self._ask("layer_states", list(tokens)))
+
     def close(self) -> None:
         """See RolloutEngine."""
         self.closed = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -88,13 +88,29 @@ def importance(rollouts: Rollouts, evaluation: Evaluation, cap: float) -> Tensor
     return truncated_importance(evaluation.logprobs_BT, behaviour_BT, rollouts.response_mask_BT, cap)
 
 
-def refuse_another_policy(metrics: Mapping[str, float], most_mismatch: float) -> None:
-    """Raise RuntimeError when fresh rollouts are not what the policy would sample: its weights did not arrive whole."""
+def refuse_another_policy(
+    metrics: Mapping[str, float], most_mismatch: float, layer_states: Callable[[], tuple[Tensor, Tensor]]
+) -> None:
+    """Raise RuntimeError when fresh rollouts are not what the policy would sample: its weights did not arrive whole.
+
+    layer_states: what engine and learner make of one text, layer by layer [L, D]; asked for only then.
+    """
     if metrics["ppo/staleness"] == 0 and metrics["ppo/engine_mismatch"] > most_mismatch:
         raise RuntimeError(
             f"the engine's log-probs are {metrics['ppo/engine_mismatch']:.3g} nats a token off the learner's (mean), "
-            f"more than ppo.most_mismatch={most_mismatch}: it does not sample from the policy that was pushed"
+            f"more than ppo.most_mismatch={most_mismatch}: it does not sample from the policy that was pushed; "
+            f"{worst_layer(*layer_states())}"
         )
+
+
+def worst_layer(engine_LD: Tensor, learner_LD: Tensor) -> str:
+    """Words for the decoder layer behind which engine and learner are further apart than before it, relatively."""
+    if not len(engine_LD):
+        return "the engine cannot tell in which layer"
+    apart_L = (engine_LD - learner_LD).norm(dim=1) / learner_LD.norm(dim=1)
+    added_L = apart_L.diff(prepend=torch.zeros(1))
+    layer = int(added_L.argmax())
+    return f"decoder layer {layer} differs most ({apart_L[layer]:.2g} of its output's norm)"
 
 
 def _staleness(weight_BT: Tensor, mask_BT: Tensor, cap: float, staleness: int) -> dict[str, float]:

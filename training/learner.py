@@ -11,7 +11,7 @@ vocabulary (kernels/).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -28,7 +28,7 @@ from sandwiching.policy.lora import adapter_weights
 from sandwiching.policy.modules import PolicyModule, ValueModule
 from sandwiching.policy.records import Evaluation, PPOBatch, Responses, Rollouts
 from sandwiching.policy.tokenization import load_tokenizer
-from sandwiching.policy.trunk import packs
+from sandwiching.policy.trunk import layer_states, packs
 from sandwiching.training import distributed
 from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.averaging import WeightAverage
@@ -179,6 +179,10 @@ class DeepSpeedLearner:
             model = self.module.model
             named = adapter_weights(model) if isinstance(model, PeftModel) else model.state_dict()
             return {name: tensor.detach().cpu().clone() for name, tensor in named.items()}
+
+    def layer_states(self, tokens: Sequence[int]) -> Tensor:
+        """See Learner; all ranks must call."""
+        return layer_states(self.module.model, tokens)
 
     def save(self, directory: Path) -> None:
         """Weights, optimisers and random state of this rank; rank 0 adds the moving average."""

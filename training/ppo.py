@@ -17,6 +17,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from torch import Tensor
+
 from sandwiching.configs.schema import (
     DataConfig,
     ModelConfig,
@@ -99,7 +101,7 @@ class PPO:
         batch, record = experience(
             rollouts, scores, evaluation, ppo, self.reward_model, self.state.kl.coefficient, step - made.version
         )
-        refuse_another_policy(record.metrics, ppo.most_mismatch)
+        refuse_another_policy(record.metrics, ppo.most_mismatch, lambda: self._layer_states(rollouts))
         with self.spans.span("learner", "update"):
             statistics = workers.learner.update(batch, step)
         clock.lap("update")
@@ -121,6 +123,10 @@ class PPO:
             scores = self.workers.scorer.score(rollouts)
         with self.spans.span("learner", "evaluate"):
             return scores, self.workers.learner.evaluate(rollouts, step).in_order()
+
+    def _layer_states(self, rollouts: Rollouts) -> tuple[Tensor, Tensor]:
+        text = rollouts.tokens_BS[0, rollouts.attention_BS[0]].tolist()
+        return self.workers.engine.layer_states(text), self.workers.learner.layer_states(text)
 
     def _publish(self, version: int) -> None:
         with self.spans.span("learner", "weights"):

@@ -5,7 +5,7 @@ A stage asks a `Roles` factory for engines, scorers and learners by specs; `laun
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -81,6 +81,10 @@ class Learner(Protocol):
 
     def weights(self) -> Mapping[str, Tensor]:
         """What an engine needs to sample from the present policy: adapter, or all weights."""
+        ...
+
+    def layer_states(self, tokens: Sequence[int]) -> Tensor:
+        """What each decoder layer makes of a text's last token: [layers, D] fp32."""
         ...
 
     def save(self, directory: Path) -> None:

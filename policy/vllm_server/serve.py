@@ -49,7 +49,7 @@ class Engine:
             # Of softmax(logits / temperature), which is what is sampled from.
             logprobs_mode="processed_logprobs",
             weight_transfer_config=WeightTransferConfig(backend=shared_memory.BACKEND),
-            worker_extension_cls="shared_memory.Registered",
+            worker_extension_cls="shared_memory.Extension",
         )
 
     def ping(self) -> None:
@@ -89,6 +89,17 @@ class Engine:
             sum(places[token].logprob for places, token in zip(output.prompt_logprobs[len(p) :], r, strict=True))
             for output, p, r in zip(outputs, prompts, responses, strict=True)
         ]
+
+    def layer_states(self, tokens: list[int]) -> list[list[float]]:
+        """What each decoder layer makes of a text's last token."""
+        from vllm import SamplingParams  # pyright: ignore[reportMissingImports]
+
+        self.wake()
+        self.llm.reset_prefix_cache()  # cached tokens pass no layer
+        self.llm.collective_rpc("watch_layers")
+        parameters = SamplingParams(max_tokens=1, detokenize=False)
+        self.llm.generate([{"prompt_token_ids": tokens}], parameters, use_tqdm=False)
+        return self.llm.collective_rpc("watched_layers")[0]
 
     def begin_push(self) -> None:
         """Buckets follow."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from buckets import Bucket  # pyright: ignore[reportMissingImports]
 from vllm.distributed.weight_transfer.base import (  # pyright: ignore[reportMissingImports]
     WeightTransferEngine,
@@ -67,8 +68,27 @@ class SharedMemoryEngine(WeightTransferEngine[InitInfo, UpdateInfo]):
         """Nothing is held."""
 
 
-class Registered:
-    """vLLM imports its worker extension in every worker process before the worker makes its transfer engine."""
+class Extension:
+    """What every worker can do besides: vLLM imports this before the worker makes its transfer engine."""
+
+    model_runner: Any
+
+    def watch_layers(self) -> None:
+        """Keep what each decoder layer makes of the last token of the next prompt."""
+        self.states: list[list[float]] = []
+        layers = next(m for m in self.model_runner.get_model().modules() if isinstance(m, torch.nn.ModuleList))
+        self.hooks = [layer.register_forward_hook(self._keep) for layer in layers]
+
+    def watched_layers(self) -> list[list[float]]:
+        """[layers, D]."""
+        for hook in self.hooks:
+            hook.remove()
+        return self.states
+
+    def _keep(self, _: torch.nn.Module, __: Any, output: Any) -> None:
+        # A layer gives what it adds, and the residual stream that it is added to.
+        parts = output if isinstance(output, tuple) else (output,)
+        self.states.append(sum(part[-1].float() for part in parts if part is not None).tolist())
 
 
 WeightTransferEngineFactory.register_engine(BACKEND, SharedMemoryEngine)

@@ -48,6 +48,9 @@ class Asleep:
     def logprobs(self, prompts, responses, temperature):
         raise AssertionError("computed log-probs")
 
+    def layer_states(self, tokens):
+        raise AssertionError("asked for layers")
+
     def close(self):
         raise AssertionError("closed")
 

@@ -22,9 +22,11 @@ from sandwiching.policy.lora import LoraSpec, adapter_weights, attach
 from sandwiching.policy.padding import padded_right
 from sandwiching.policy.records import PromptBatch, Rollouts
 from sandwiching.policy.tokenization import eos_token_id, load_tokenizer, pad_token_id
+from sandwiching.policy.trunk import layer_states
 from sandwiching.policy.vllm_engine import VLLMEngine
 from sandwiching.policy.vllm_process import ServerError, ServerProcess, ServerSettings
 from sandwiching.training.engines import vllm_python
+from sandwiching.training.experience import worst_layer
 
 SAMPLING = Sampling(temperature=0.9, max_new_tokens=24)
 LORA = LoraSpec(rank=4, alpha=8)
@@ -147,6 +149,17 @@ def test_five_pushes_of_all_weights(settings: ServerSettings, folder: Path, prom
         before = rollouts
     engine.load_weights(dict(model.state_dict()), 6)
     assert engine.generate(prompts, SAMPLING, 0, 0).tokens_BS.equal(before.tokens_BS), "the push changed nothing"
+    engine.close()
+
+
+@pytest.mark.vllm
+def test_the_layer_that_differs_is_named(settings: ServerSettings, folder: Path):
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    engine, text = engine_of(settings), [70, 71, 72, 73]
+    torch.testing.assert_close(engine.layer_states(text), layer_states(model, text), atol=1e-3, rtol=1e-3)
+    wrong = {name: x * 1.3 if "layers.1.mlp" in name else x for name, x in model.state_dict().items()}
+    engine.load_weights(wrong, 1)
+    assert worst_layer(engine.layer_states(text), layer_states(model, text)).startswith("decoder layer 1 differs most")
     engine.close()
 
 

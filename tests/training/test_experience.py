@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from torch import Tensor
 
 from sandwiching.configs.schema import PPOConfig, RewardModelConfig
 from sandwiching.policy.padding import padded_left, padded_right
 from sandwiching.policy.records import Evaluation, PPOBatch, Rollouts
-from sandwiching.training.experience import experience, refuse_another_policy
+from sandwiching.training.experience import experience, refuse_another_policy, worst_layer
 from sandwiching.training.roles import Scores
 
 PPO = PPOConfig(missing_eos="ignore", importance_cap=1.5, most_mismatch=0.1)
@@ -55,7 +56,19 @@ def test_weights_stop_at_the_cap():
 
 
 def test_an_engine_that_samples_from_another_policy_stops_the_run():
-    refuse_another_policy(made(0.05, staleness=0)[1], 0.1)
-    with pytest.raises(RuntimeError, match=r"0\.2 nats a token .* ppo\.most_mismatch=0\.1"):
-        refuse_another_policy(made(0.2, staleness=0)[1], 0.1)
-    refuse_another_policy(made(0.2, staleness=1)[1], 0.1)
+    learner_LD = torch.ones(3, 4)
+    engine_LD = learner_LD * torch.tensor([[1.0], [1.5], [1.6]])
+
+    def states() -> tuple[Tensor, Tensor]:
+        return engine_LD, learner_LD
+
+    def never() -> tuple[Tensor, Tensor]:
+        raise AssertionError("asked for layers")
+
+    refuse_another_policy(made(0.05, staleness=0)[1], 0.1, never)
+    refuse_another_policy(made(0.2, staleness=1)[1], 0.1, never)
+    with pytest.raises(
+        RuntimeError, match=r"0\.2 nats a token .* ppo\.most_mismatch=0\.1.* layer 1 differs most \(0\.5 "
+    ):
+        refuse_another_policy(made(0.2, staleness=0)[1], 0.1, states)
+    assert worst_layer(torch.zeros(0), learner_LD) == "the engine cannot tell in which layer"

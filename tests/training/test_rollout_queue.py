@@ -46,6 +46,9 @@ class Gated:
     def logprobs(self, prompts: Sequence, responses: Sequence, temperature: float) -> Tensor:
         raise AssertionError("not asked for")
 
+    def layer_states(self, tokens: Sequence[int]) -> Tensor:
+        raise AssertionError("not asked for")
+
     def close(self) -> None:
         self.gate.set()
 
