@@ -71,7 +71,7 @@ def as_they_come(model: PreTrainedModel, batch: PPOBatch, limit: int) -> None:
 def passes(batch: PPOBatch, limit: int, prefix: int) -> list[Tensor]:
     """As the learner plans them."""
     tokens_B = batch.attention_BS.sum(1) - prefix
-    return [rows for (rows,) in plan_passes(tokens_B, all_rows(tokens_B), limit)]
+    return [rows for (rows,) in plan_passes(tokens_B, all_rows(tokens_B), limit, prefix)]
 
 
 def sorted_rows(model: PreTrainedModel, batch: PPOBatch, limit: int) -> None:

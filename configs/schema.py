@@ -70,7 +70,7 @@ class VLLMConfig:
     """Share of a GPU's memory for weights, keys and values of one engine."""
     start_timeout: float = 300.0
     """Seconds until an engine has to answer."""
-    timeout: float = 600.0
+    timeout: float = 1800.0
     """Seconds for one request (a rollout, a push of weights); then the engine is started again."""
 
 

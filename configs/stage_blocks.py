@@ -118,7 +118,8 @@ class PPOConfig:
     importance_cap: float = 2.0
     """Most that a stale token's advantage is multiplied by (policy / behaviour probability)."""
     most_mismatch: float = 0.25
-    """Mean difference (nats a token) between engine's and learner's log-probs of fresh responses that stops the run."""
+    """Mean difference (nats a token) between engine's and learner's log-probs that stops the run. It holds the engine's
+    rounding and, with staleness=1, what one update changes."""
     advantage: str = "gae"
     """gae, leave_one_out or group; the last two need no value model."""
     value: str = "model"

@@ -100,6 +100,10 @@ def _data(config: Config) -> Iterator[str]:
         )
 
 
+LOWEST_OF_VLLM = 0.01
+"""Temperature."""
+
+
 def _ppo(config: Config) -> Iterator[str]:
     ppo = config.ppo
     if ppo is None:
@@ -108,6 +112,11 @@ def _ppo(config: Config) -> Iterator[str]:
         yield (
             f"ppo.advantage={ppo.advantage} compares responses to one prompt, but ppo.samples_per_prompt="
             f"{ppo.samples_per_prompt}; set ppo.samples_per_prompt=2 or more, or ppo.advantage=gae"
+        )
+    if ppo.engine == "vllm" and ppo.sampling.temperature < LOWEST_OF_VLLM:
+        yield (
+            f"ppo.sampling.temperature={ppo.sampling.temperature}: vLLM samples at {LOWEST_OF_VLLM} or above; "
+            "raise it, or set ppo.engine=transformers"
         )
     if ppo.value_warmup_steps >= ppo.steps:
         yield (
@@ -168,12 +177,17 @@ def _devices(config: Config) -> Iterator[str]:
             f"resources.gpus={resources.gpus}, and each rank needs a GPU; set resources.learner_ranks="
             f"{max(1, resources.gpus // resources.parallel_members)}"
         )
-    engines = resources.rollout_engines
-    needed = max(ranks, engines) if resources.colocate else ranks + engines + 1
+    engines, parallel = resources.rollout_engines, resources.vllm.tensor_parallel
+    needed = max(ranks, engines) if resources.colocate else ranks + engines * parallel + 1
+    if resources.colocate and parallel > 1:
+        yield f"resources.vllm.tensor_parallel={parallel} GPUs an engine need resources.colocate=false"
+    if resources.colocate and config.ppo is not None and config.ppo.staleness:
+        yield "ppo.staleness=1 lets engine and learner work at once: on GPUs set resources.colocate=false"
     if config.ppo is not None and needed != resources.gpus and fits:
         together = "the larger of" if resources.colocate else "the sum, and 1 for a scorer, of"
         yield (
             f"resources.gpus={resources.gpus}, but with resources.colocate={str(resources.colocate).lower()} each of "
-            f"{needed} places takes one GPU ({together} learner_ranks={ranks} and rollout_engines={engines}); "
+            f"{needed} places takes one GPU ({together} learner_ranks={ranks} and rollout_engines={engines}"
+            f"{f' x vllm.tensor_parallel={parallel}' if parallel > 1 else ''}); "
             f"set resources.gpus={needed}, or change those"
         )

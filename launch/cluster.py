@@ -35,11 +35,12 @@ class Bundle:
 
 def bundles(resources: ResourcesConfig) -> list[Bundle]:
     """One bundle a learner rank or engine when colocated; else learner ranks, engines and one scorer side by side."""
-    slots = max(resources.learner_ranks, resources.rollout_engines)
+    places = [1] * max(resources.learner_ranks, resources.rollout_engines)
     if not resources.colocate:
-        slots = resources.learner_ranks + resources.rollout_engines + 1
-    cpus = usable_cpus(resources) * resources.nodes / slots
-    return [Bundle(cpus, resources.gpus / slots)] * slots
+        engines = [resources.vllm.tensor_parallel] * resources.rollout_engines
+        places = [*([1] * resources.learner_ranks), *engines, 1]
+    cpus, gpus = usable_cpus(resources) * resources.nodes / sum(places), resources.gpus / sum(places)
+    return [Bundle(cpus * place, gpus * place) for place in places]
 
 
 def check_fits(resources: ResourcesConfig, available: Mapping[str, float]) -> None:

@@ -22,6 +22,7 @@ class LocalRoles:
 
     def __init__(self, resources: ResourcesConfig) -> None:
         self.resources = resources
+        self.apart = False
 
     def engine(self, spec: EngineSpec) -> RolloutEngine:
         """An engine in this process."""

@@ -23,7 +23,7 @@ from sandwiching.tasks.records import Task
 from sandwiching.tasks.registry import make_task
 from sandwiching.training.batching import chosen
 from sandwiching.training.demonstrations import demonstration_rows
-from sandwiching.training.engines import vllm_python
+from sandwiching.training.engines import require_vllm, vllm_python
 from sandwiching.training.prompts import fitting_prompts
 from sandwiching.training.reward_data import usable_judgements
 
@@ -36,7 +36,7 @@ def refuse_bad_input(nodes: Sequence[Node], run_dir: Path, resources: ResourcesC
     Bad rows that data.skip_bad_rows leaves out go to rejected.jsonl in the run's folder.
     """
     if any(node.stage == "ppo" and node.blocks["ppo"].engine == "vllm" for node in nodes):
-        vllm_python(resources.vllm.python)
+        require_vllm(vllm_python(resources.vllm.python))
     preflight = Preflight(run_dir / "rejected.jsonl")
     for node in nodes:
         preflight.check(node)

@@ -44,13 +44,14 @@ class RayRoles:
 
     def __init__(self, resources: ResourcesConfig) -> None:
         self.resources = resources
+        self.apart = not resources.colocate
         self.placement: PlacementGroup | None = None
         self.groups: dict[str, Group] = {}
 
     def engine(self, spec: EngineSpec) -> EngineGroup:
         """Engines over resources.rollout_engines actors."""
         group = self._group("engine", EngineGroup, self.resources.rollout_engines, self.resources.learner_ranks)
-        group.host(spec)
+        group.host(spec, self.resources.vllm.start_timeout if spec.kind == "vllm" else 0.0)
         group.version = 0
         return group
 

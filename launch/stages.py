@@ -29,10 +29,10 @@ STAGES: dict[str, StageSpec] = {
         "sandwiching.training.judgements:collect_judgements", 1, ("task", "data", "judgements"), "roles"
     ),
     "reward_model": StageSpec(
-        "sandwiching.training.reward_model:train_reward_model", 2, ("model", "data", "reward_model"), "ranks"
+        "sandwiching.training.reward_model:train_reward_model", 3, ("model", "data", "reward_model"), "ranks"
     ),
     "ppo": StageSpec(
-        "sandwiching.training.ppo:train_ppo", 2, ("model", "task", "data", "reward_model", "ppo"), "roles"
+        "sandwiching.training.ppo:train_ppo", 3, ("model", "task", "data", "reward_model", "ppo"), "roles"
     ),
-    "check": StageSpec("sandwiching.oversight.check:check", 2, ("model", "task", "data", "check"), "roles"),
+    "check": StageSpec("sandwiching.oversight.check:check", 3, ("model", "task", "data", "check"), "roles"),
 }

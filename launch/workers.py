@@ -66,9 +66,9 @@ class Group:
         self.actors = list(actors)
         self.start_timeout = start_timeout
 
-    def host(self, spec: EngineSpec | ScorerSpec | LearnerSpec) -> None:
-        """All actors build the role; bounded by resources.start_timeout."""
-        ray.get([actor.host.remote(spec) for actor in self.actors], timeout=self.start_timeout)
+    def host(self, spec: EngineSpec | ScorerSpec | LearnerSpec, extra: float = 0.0) -> None:
+        """All actors build the role, within resources.start_timeout and `extra` seconds."""
+        ray.get([actor.host.remote(spec) for actor in self.actors], timeout=self.start_timeout + extra)
 
     def all(self, method: str, *arguments: Any) -> list[Any]:
         """The same call on every actor."""
@@ -113,9 +113,14 @@ class EngineGroup(Group):
         ]
         return torch.cat(ray.get(parts))
 
+    def restarts(self) -> int:
+        """Of all engines."""
+        return sum(self.all("restarts"))
+
     def layer_states(self, tokens: Sequence[int]) -> Tensor:
         """Of the first engine."""
-        return ray.get(self.actors[0].call.remote("layer_states", list(tokens)))
+        (states,) = ray.get([self.actors[0].call.remote("layer_states", list(tokens))])
+        return states
 
     def close(self) -> None:
         """The actors stay, and host other roles."""

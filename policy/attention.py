@@ -90,7 +90,7 @@ def _rest(
 ) -> Tensor:
     """Attention [N - L, H, d] of the rests to the prefix and to themselves."""
     packing = mask.packing
-    if query_NHd.is_cuda and query_NHd.dtype in (torch.bfloat16, torch.float16):
+    if _flash_can(query_NHd, value_NHd) and not options.get("dropout"):
         return _varlen(query_NHd, key_NHd, value_NHd, packing, options.get("scaling"))
     (B, R), L = packing.place_BR.shape, packing.prefix
 
@@ -103,6 +103,19 @@ def _rest(
     keys = seen_BHWd(key_NHd), seen_BHWd(value_NHd)
     result_BRHd, _ = rows_attention(module, rest_BHRd(query_NHd), *keys, mask.as_subclass(Tensor), **options)
     return result_BRHd.flatten(0, 1).index_select(0, packing.real_BR.flatten().nonzero().flatten())
+
+
+def _flash_can(query_NHd: Tensor, value_NHd: Tensor) -> bool:
+    """Whether torch's flash attention takes these."""
+    size = query_NHd.shape[-1]
+    return (
+        query_NHd.is_cuda
+        and query_NHd.dtype in (torch.bfloat16, torch.float16)
+        and torch.cuda.get_device_capability(query_NHd.device) >= (8, 0)
+        and size == value_NHd.shape[-1]
+        and size <= 256
+        and size % 8 == 0
+    )
 
 
 def _varlen(query_NHd: Tensor, key_NHd: Tensor, value_NHd: Tensor, packing: Packing, scaling: float | None) -> Tensor:
@@ -158,7 +171,12 @@ def rows_attention(
     groups = query.shape[1] // key.shape[1]
     key, value = repeat_kv(key, groups), repeat_kv(value, groups)
     scores = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
-    if attention_mask is not None:
+    if attention_mask is None and query.shape[2] > 1:
+        # As `sdpa` has it, whose masks a process with a GPU gets.
+        attention_mask = torch.ones(scores.shape[2:], dtype=torch.bool).tril(scores.shape[3] - scores.shape[2])
+    if attention_mask is not None and attention_mask.dtype == torch.bool:
+        scores = scores.masked_fill(~attention_mask, torch.finfo(scores.dtype).min)
+    elif attention_mask is not None:
         scores = scores + attention_mask
     weights = scores.softmax(-1, dtype=torch.float32).to(query.dtype)
     weights = nn.functional.dropout(weights, dropout, module.training)

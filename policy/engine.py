@@ -59,6 +59,10 @@ class RolloutEngine(Protocol):
         """Log-prob [B] fp32 in nats of each whole response to its prompt (token ids)."""
         ...
 
+    def restarts(self) -> int:
+        """How often a lost process has been replaced so far."""
+        ...
+
     def layer_states(self, tokens: Sequence[int]) -> Tensor:
         """What each decoder layer makes of a text's last token: [layers, D] fp32. No layers: the engine cannot tell."""
         ...
@@ -194,6 +198,10 @@ class TransformersEngine:
             logprobs_BT, _ = padded_logprobs(self.model, texts, temperature, prefix)
             sums.append(logprobs_BT.sum(1))
         return torch.cat(sums)
+
+    def restarts(self) -> int:
+        """See RolloutEngine."""
+        return 0
 
     def layer_states(self, tokens: Sequence[int]) -> Tensor:
         """See RolloutEngine."""

@@ -33,15 +33,6 @@ class BatchFirst:
             }
         )
 
-    def to(self, device: torch.device | str) -> Self:
-        """The same record with its tensors on `device`."""
-        return type(self)(
-            **{
-                f.name: value.to(device) if isinstance(value := getattr(self, f.name), Tensor) else value
-                for f in fields(self)  # pyright: ignore[reportArgumentType]
-            }
-        )
-
     @classmethod
     def join(cls, parts: Sequence[Self]) -> Self:
         """One record of all rows of `parts`; widths must agree."""

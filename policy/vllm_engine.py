@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from peft import PeftModel
@@ -25,10 +26,13 @@ from sandwiching.policy.vllm_server.buckets import SharedBuckets
 RESTARTS = 2
 """A request is tried on so many more processes."""
 
-LOWEST_TEMPERATURE = 0.01
+MOST_RESTARTS = 20
+"""Of one engine: more than a bad day."""
 
 Sampled = tuple[list[int], list[float]]
 """Tokens of a response and their log-probs."""
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +53,9 @@ class VLLMEngine:
         self.buckets = SharedBuckets()
         self.pushed: Mapping[str, Tensor] | None = None
         self.template: PeftModel | None = None
-        self.restarts = 0
+        self.restarted = 0
         self.closed = False
+        self.lock = threading.Lock()
         self.version = 0
         self.server = ServerProcess(settings, self.version)
 
@@ -58,25 +63,22 @@ class VLLMEngine:
         """See RolloutEngine."""
         self.settings, self.version = replace(self.settings, model=folder), version
         self.pushed = self.template = None
-        self._restart()
+        with self.lock:
+            self._replace()
 
     def load_weights(self, weights: Mapping[str, Tensor], version: int) -> None:
         """See RolloutEngine."""
         self.pushed, self.version = weights, version
-        try:
-            self._push()
-        except ServerLostError as error:
-            self._lost(error)
+        self._persist(self._push)
 
     def generate(self, prompts: PromptBatch, sampling: Sampling, seed: int, step: int) -> Rollouts:
-        """See RolloutEngine. Raises ValueError for no prompts, an empty one, or a temperature below .01.
+        """See RolloutEngine. Raises ValueError for no prompts or an empty one. At temperatures below .01 vLLM
+        samples at .01.
 
         A row has its own seed, so what it gets does not depend on the other rows but for rounding.
         """
         if not len(prompts) or not all(prompts.tokens):
             raise ValueError("generate: give at least one prompt, and no empty one")
-        if sampling.temperature < LOWEST_TEMPERATURE:
-            raise ValueError(f"vLLM samples at temperature {LOWEST_TEMPERATURE} or above, not {sampling.temperature}")
         rows = zip(prompts.prompt_ids, prompts.sample_index, strict=True)
         seeds = [row_seed(seed, step, *row) for row in rows]
         tokens = [list(row) for row in prompts.tokens]
@@ -98,11 +100,16 @@ class VLLMEngine:
         """See RolloutEngine. vLLM's compiled graphs, which it uses on GPUs, do not tell."""
         return torch.tensor(self._ask("layer_states", list(tokens)))
 
+    def restarts(self) -> int:
+        """See RolloutEngine."""
+        return self.restarted
+
     def close(self) -> None:
         """See RolloutEngine."""
         self.closed = True
-        self.server.stop()
-        self.buckets.close()
+        with self.lock:
+            self.server.stop()
+            self.buckets.close()
 
     def _rollouts(self, prompts: PromptBatch, answers: Sequence[Sampled], width: int) -> Rollouts:
         tokens_BP, attention_BP = padded_left(prompts.tokens, self.pad_token_id)
@@ -129,26 +136,29 @@ class VLLMEngine:
                 )
 
     def _ask(self, method: str, *arguments: Any) -> Any:
+        answer, version = self._persist(lambda: self.server.request(method, *arguments))
+        if version != self.version:
+            raise RuntimeError(f"vLLM answered with weights {version}, not {self.version}")
+        return answer
+
+    def _persist(self, request: Callable[[], T]) -> T:
+        """The request's result, from another process with the present weights where one is lost."""
         for attempt in range(RESTARTS + 1):
             try:
-                answer, version = self.server.request(method, *arguments)
+                if attempt:
+                    with self.lock:
+                        self._replace()
+                return request()
             except ServerLostError as error:
-                if attempt == RESTARTS:
+                if self.closed or attempt == RESTARTS or self.restarted == MOST_RESTARTS:
                     raise
-                self._lost(error)
-                continue
-            if version != self.version:
-                raise RuntimeError(f"vLLM answered with weights {version}, not {self.version}")
-            return answer
+                log.warning("%s\nA new one is started, with weights %d", error, self.version)
+                self.restarted += 1
+        raise AssertionError("the last attempt returns or raises")
 
-    def _lost(self, error: ServerLostError) -> None:
+    def _replace(self) -> None:
         if self.closed:
-            raise error
-        log.warning("%s\nA new one is started, with weights %d", error, self.version)
-        self.restarts += 1
-        self._restart()
-
-    def _restart(self) -> None:
+            raise ServerLostError("the engine is closed")
         self.server.stop()
         self.server = ServerProcess(self.settings, self.version)
         if self.pushed is not None:
@@ -162,7 +172,7 @@ class VLLMEngine:
         self.server.request("end_push", self.version)
 
     def _whole(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Whole weights by the names of the model's files."""
+        """Whole weights by the names that Hugging Face's model gives them."""
         if self.lora is None:
             return weights
         if self.template is None:

@@ -7,6 +7,7 @@ import os
 import secrets
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,7 +17,7 @@ from typing import Any
 
 SCRIPT = Path(__file__).parent / "vllm_server" / "serve.py"
 POLL_SECONDS = 0.5
-LOG_LINES = 15
+LOG_LINES = 40
 
 
 class ServerLostError(RuntimeError):
@@ -48,36 +49,31 @@ class ServerSettings:
     enforce_eager: bool = True
     sleep: bool = False
     start_timeout: float = 300.0
-    timeout: float = 600.0
+    timeout: float = 1800.0
 
 
 class ServerProcess:
-    """One server. Its messages go into a log, whose end is in every error."""
+    """One server. Its messages go into a log, whose end is in every error. Requests may come from several threads."""
 
     def __init__(self, settings: ServerSettings, version: int) -> None:
         self.settings = settings
-        self.folder = tempfile.TemporaryDirectory(prefix="sandwiching_vllm_")
-        self.log = Path(self.folder.name) / "log"
-        key = secrets.token_hex(32)
-        socket = str(Path(self.folder.name) / "socket")
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [str(settings.python), str(SCRIPT)],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env=environment(settings),
-            )
-        values = {**asdict(settings), "model": str(settings.model), "python": str(settings.python)}
-        line = json.dumps({**values, "version": version, "socket": socket, "key": key, "parent": os.getpid()})
-        assert self.process.stdin is not None
+        self.lock = threading.Lock()
+        self.log = tempfile.NamedTemporaryFile(prefix="sandwiching_vllm_", suffix=".log")  # noqa: SIM115 - see stop
+        self.process = subprocess.Popen(
+            [str(settings.python), str(SCRIPT)],
+            stdin=subprocess.PIPE,
+            stdout=self.log,
+            stderr=self.log,
+            env=environment(settings),
+            # Signals to our group are for us; the server ends when we do.
+            start_new_session=True,
+        )
         try:
-            self.process.stdin.write(line.encode() + b"\n")
-            self.process.stdin.close()
-        except BrokenPipeError:
-            pass  # it has ended: the connection says so, with its log
-        self.connection = self._connect(socket, bytes.fromhex(key))
-        self.request("ping", timeout=settings.start_timeout)
+            self.connection = self._introduce(version)
+            self.request("ping", timeout=settings.start_timeout)
+        except BaseException:
+            self.stop()
+            raise
 
     @property
     def pid(self) -> int:
@@ -91,12 +87,13 @@ class ServerProcess:
         server failed at it.
         """
         bound = self.settings.timeout if timeout is None else timeout
-        try:
-            self.connection.send((method, arguments))
-            self._wait(method, bound)
-            kind, answer, version = self.connection.recv()
-        except (OSError, EOFError) as error:
-            raise ServerLostError(self._words(f"ended in {method!r}")) from error
+        with self.lock:
+            try:
+                self._send(method, arguments, bound)
+                self._wait(method, bound)
+                kind, answer, version = self.connection.recv()
+            except (OSError, EOFError) as error:
+                raise ServerLostError(self._words(f"ended in {method!r}")) from error
         if kind == "error":
             raise ServerError(f"vLLM failed at {method!r}:\n{answer}")
         return answer, version
@@ -105,20 +102,49 @@ class ServerProcess:
         """End it, whatever it does."""
         self.process.kill()
         self.process.wait()
-        self.folder.cleanup()
+        self.log.close()
+
+    def _introduce(self, version: int) -> Connection:
+        """Hand over the settings, and connect to the socket that they name: one without a file, as long as it lives."""
+        key, socket = secrets.token_hex(32), f"\0sandwiching-vllm-{secrets.token_hex(16)}"
+        values = {**asdict(self.settings), "model": str(self.settings.model), "python": str(self.settings.python)}
+        line = json.dumps({**values, "version": version, "socket": socket, "key": key, "parent": os.getpid()})
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(line.encode() + b"\n")
+            self.process.stdin.close()
+        except BrokenPipeError:
+            pass  # it has ended: `_connect` says so, with its log
+        return self._connect(socket, bytes.fromhex(key))
 
     def _connect(self, socket: str, key: bytes) -> Connection:
         deadline = time.monotonic() + self.settings.start_timeout
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise ServerError(self._words("did not start"))
-            if Path(socket).exists():
-                try:
-                    return Client(socket, "AF_UNIX", authkey=key)
-                except ConnectionRefusedError:
-                    pass  # bound, not listening yet
-            time.sleep(POLL_SECONDS / 10)
+            try:
+                return Client(socket, "AF_UNIX", authkey=key)
+            except ConnectionRefusedError:
+                time.sleep(POLL_SECONDS / 10)
         raise ServerLostError(self._words(f"did not listen in {self.settings.start_timeout:g} s"))
+
+    def _send(self, method: str, arguments: tuple[Any, ...], bound: float) -> None:
+        """A server that reads nothing any more would block us once the socket is full."""
+        failed: list[OSError] = []
+
+        def send() -> None:
+            try:
+                self.connection.send((method, arguments))
+            except OSError as error:
+                failed.append(error)
+
+        sender = threading.Thread(target=send, daemon=True)
+        sender.start()
+        sender.join(bound)
+        if sender.is_alive():
+            raise ServerLostError(self._words(f"did not read {method!r} in {bound:g} s"))
+        if failed:
+            raise failed[0]
 
     def _wait(self, method: str, bound: float) -> None:
         deadline = time.monotonic() + bound
@@ -129,7 +155,7 @@ class ServerProcess:
                 raise ServerLostError(self._words(f"gave no answer to {method!r} in {bound:g} s"))
 
     def _words(self, what: str) -> str:
-        lines = self.log.read_text(errors="replace").splitlines()[-LOG_LINES:]
+        lines = Path(self.log.name).read_text(errors="replace").splitlines()[-LOG_LINES:]
         return f"the vLLM process {self.process.pid} {what}; the end of its log:\n" + "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -70,6 +71,13 @@ def vllm_engine(spec: EngineSpec, resources: ResourcesConfig) -> VLLMEngine:
         eos_token_id=eos_token_id(tokenizer),
         lora=lora_spec(spec.model.lora) if spec.adapters else None,
     )
+
+
+def require_vllm(python: Path) -> None:
+    """Raise ValueError when that interpreter has no vLLM."""
+    look = "import importlib.util, sys; sys.exit(importlib.util.find_spec('vllm') is None)"
+    if subprocess.run([str(python), "-c", look], check=False).returncode:
+        raise ValueError(f"{python} has no vllm: run `make setup-vllm`, or name another in resources.vllm.python")
 
 
 def cache_bytes(spec: EngineSpec, rows: int) -> int:

@@ -91,15 +91,19 @@ def importance(rollouts: Rollouts, evaluation: Evaluation, cap: float) -> Tensor
 def refuse_another_policy(
     metrics: Mapping[str, float], most_mismatch: float, layer_states: Callable[[], tuple[Tensor, Tensor]]
 ) -> None:
-    """Raise RuntimeError when fresh rollouts are not what the policy would sample: its weights did not arrive whole.
+    """Raise RuntimeError when rollouts are far from what the policy would sample: its weights do not arrive whole.
 
     layer_states: what engine and learner make of one text, layer by layer [L, D]; asked for only then.
     """
-    if metrics["ppo/staleness"] == 0 and metrics["ppo/engine_mismatch"] > most_mismatch:
+    if metrics["ppo/engine_mismatch"] > most_mismatch:
+        try:
+            where = worst_layer(*layer_states())
+        except Exception as error:  # noqa: BLE001 - a diagnosis must not hide what it explains
+            where = f"in which layer could not be found out: {error}"
         raise RuntimeError(
             f"the engine's log-probs are {metrics['ppo/engine_mismatch']:.3g} nats a token off the learner's (mean), "
             f"more than ppo.most_mismatch={most_mismatch}: it does not sample from the policy that was pushed; "
-            f"{worst_layer(*layer_states())}"
+            f"{where}"
         )
 
 

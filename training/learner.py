@@ -109,7 +109,7 @@ class DeepSpeedLearner:
     def _passes(self, batch: Responses, rows: Tensor, prefix: int) -> list[Tensor]:
         """This rank's share of `rows`, pass by pass."""
         tokens_B = batch.attention_BS.sum(1) - prefix
-        plan = plan_passes(tokens_B, rows, self.micro_batch, distributed.world_size())
+        plan = plan_passes(tokens_B, rows, self.micro_batch, prefix, distributed.world_size())
         return [shares[distributed.rank()] for shares in plan]
 
     @torch.no_grad()
@@ -174,11 +174,13 @@ class DeepSpeedLearner:
     def weights(self) -> Mapping[str, Tensor]:
         """What an engine needs to sample: adapter or all weights, on the CPU of rank 0; all ranks must call."""
         with self.policy.gathered():
-            if distributed.rank() != 0:
-                return {}
-            model = self.module.model
-            named = adapter_weights(model) if isinstance(model, PeftModel) else model.state_dict()
-            return {name: tensor.detach().cpu().clone() for name, tensor in named.items()}
+            model, whole = self.module.model, {}
+            if distributed.rank() == 0:
+                named = adapter_weights(model) if isinstance(model, PeftModel) else model.state_dict()
+                whole = {name: tensor.detach().cpu().clone() for name, tensor in named.items()}
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()  # an engine on the same device wakes for these
+        return whole
 
     def layer_states(self, tokens: Sequence[int]) -> Tensor:
         """See Learner; all ranks must call."""

@@ -12,6 +12,7 @@ sandwich run configs/capitals.yaml --only ppo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -48,11 +49,12 @@ from sandwiching.training.state import RandomState, StateRegistry
 
 @dataclass(slots=True)
 class Workers:
-    """The three roles of one PPO run."""
+    """The three roles of one PPO run. apart: see Roles."""
 
     engine: RolloutEngine
     scorer: Scorer
     learner: Learner
+    apart: bool
 
 
 class TrainState:
@@ -87,10 +89,12 @@ class PPO:
             samples=ppo.samples_per_prompt,
             spans=self.spans,
         )
+        state.registry.register(self)
 
     def step(self, step: int, folder: StageFolder) -> dict[str, Any]:
         """One round; returns its metrics."""
         ppo, workers, clock = self.ppo, self.workers, Clock()
+        self.spans.forget(clock.last)
         made = self.rollouts.take(step)
         clock.lap("generate")
         if ppo.staleness and step + 1 < ppo.steps:
@@ -106,6 +110,7 @@ class PPO:
             statistics = workers.learner.update(batch, step)
         clock.lap("update")
         self.rollouts.wait()
+        clock.lap("wait")
         self._publish(step + 1)
         clock.lap("publish")
         self.state.prompts.consume(self.rollouts.count)
@@ -114,17 +119,33 @@ class PPO:
             snapshot = folder.snapshots / f"step_{step + 1}"
             workers.learner.snapshot(snapshot)
             write_rollouts(snapshot / "rollouts.jsonl.gz", rollouts, record)
-        prompts = {"prompts": list(dict.fromkeys(rollouts.prompt_ids))}
         named = {f"ppo/{name}": value for name, value in statistics.items()}
+        prompts = {
+            "prompts": list(dict.fromkeys(rollouts.prompt_ids)),
+            "ppo/engine_restarts": workers.engine.restarts(),
+        }
         return {**prompts, **record.metrics, **named, **clock.seconds}
 
     def _judged(self, rollouts: Rollouts, step: int) -> tuple[Scores, Evaluation]:
+        """What the scorer and the learner say, at once where they have devices of their own."""
+        if not self.workers.apart:
+            return self._scored(rollouts), self._evaluated(rollouts, step)
+        with ThreadPoolExecutor(1) as beside:
+            scores = beside.submit(self._scored, rollouts)
+            evaluation = self._evaluated(rollouts, step)
+            return scores.result(), evaluation
+
+    def _scored(self, rollouts: Rollouts) -> Scores:
         with self.spans.span("scorer", "score"):
-            scores = self.workers.scorer.score(rollouts)
+            return self.workers.scorer.score(rollouts)
+
+    def _evaluated(self, rollouts: Rollouts, step: int) -> Evaluation:
         with self.spans.span("learner", "evaluate"):
-            return scores, self.workers.learner.evaluate(rollouts, step).in_order()
+            return self.workers.learner.evaluate(rollouts, step).in_order()
 
     def _layer_states(self, rollouts: Rollouts) -> tuple[Tensor, Tensor]:
+        """Of the weights that both have now, whatever sampled these."""
+        self.rollouts.wait()
         text = rollouts.tokens_BS[0, rollouts.attention_BS[0]].tolist()
         return self.workers.engine.layer_states(text), self.workers.learner.layer_states(text)
 
@@ -171,6 +192,7 @@ def train_ppo(
             ScorerSpec(members, None if model.lora else start, model, temperature=ppo.sampling.temperature)
         ),
         learner=roles.learner(LearnerSpec(start, _value_start(ppo, members), model, ppo, seed)),
+        apart=roles.apart,
     )
     tokenizer = load_tokenizer(start, model.pad_token)
     prompts, tokens = fitting_prompts(
@@ -184,10 +206,9 @@ def train_ppo(
     kl = KL_CONTROLLERS[ppo.kl.controller](ppo.kl.coefficient, ppo.kl.target, ppo.kl.horizon)
     loop = PPO(workers, TrainState(queue, kl, seed), ppo, reward_model, seed)
     profile = Profile(folder.path, start, model.precision, ppo, model.lora is not None, len(members))
-    try:
-        metrics = _train(loop, resources, folder, profile if resources.profile else None)
-    finally:
-        loop.rollouts.close()
+    metrics = _train(loop, resources, folder, profile if resources.profile else None)
+    # Only here: a run that fails ends its processes, and must not wait for what they are at.
+    workers.engine.close()
     folder.check_attempt()
     workers.learner.export(folder)
     return metrics
@@ -205,7 +226,7 @@ def _train(loop: PPO, resources: ResourcesConfig, folder: StageFolder, profile: 
     for step in range(done, loop.ppo.steps):
         started = perf_counter()
         record = loop.step(step, folder)
-        if profile is not None and step == done + 1:
+        if profile is not None and step == min(done + 1, loop.ppo.steps - 1):
             profile.write(loop.spans, started, perf_counter(), record)
         log.write({"step": step + 1, **record})
         folder.report(step + 1, loop.ppo.steps)

@@ -43,7 +43,7 @@ def read_texts(reader: Reader, model: PreTrainedModel, texts: Sequence[Sequence[
     tokens_NS, attention_NS = padded_right(texts, pad=0)
     prefix = shared_prefix(tokens_NS, attention_NS) if packs(model) else 0
     tokens_N = attention_NS.sum(1) - prefix
-    passes = [rows for (rows,) in plan_passes(tokens_N, all_rows(tokens_N), micro_batch)]
+    passes = [rows for (rows,) in plan_passes(tokens_N, all_rows(tokens_N), micro_batch, prefix)]
     packings = (Packing.of(tokens_NS[rows], attention_NS[rows], prefix).to(device) for rows in passes)
     values = torch.cat([reader(model, packing).float().cpu() for packing in packings])
     return values[torch.cat(passes).argsort()]

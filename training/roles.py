@@ -108,6 +108,8 @@ class Roles(Protocol):
     """Makes roles where there is room for them."""
 
     resources: ResourcesConfig
+    apart: bool
+    """Whether roles have devices of their own, so that two can work at once."""
 
     def engine(self, spec: EngineSpec) -> RolloutEngine:
         """A generation engine."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass, fields
+from typing import Any
 
 from sandwiching.policy.engine import RolloutEngine, Sampling
 from sandwiching.policy.records import PromptBatch, Rollouts
@@ -22,7 +24,7 @@ class Made:
 class RolloutQueue:
     """One engine and the prompts it samples for: `count` prompts a step, `samples` responses each.
 
-    What is under way is in no checkpoint: a resume makes it again, from the prompts behind the consumed frontier.
+    What was made ahead is part of a checkpoint, which is written when nothing is under way.
     """
 
     def __init__(
@@ -42,7 +44,6 @@ class RolloutQueue:
         self.count = count
         self.samples = samples
         self.spans = spans
-        self.executor = ThreadPoolExecutor(1, "rollouts")
         self.ahead: Future[Made] | None = None
 
     def take(self, step: int) -> Made:
@@ -53,17 +54,36 @@ class RolloutQueue:
     def start(self, step: int) -> None:
         """Begin with the rollouts of the step after the one that trains."""
         prompts = self.prompts.at(self.count, self.count, self.samples)
-        self.ahead = self.executor.submit(self._make, prompts, step)
+        self.ahead = ahead = Future[Made]()
+
+        def make() -> None:
+            try:
+                ahead.set_result(self._make(prompts, step))
+            except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
+                ahead.set_exception(error)
+
+        # A daemon: a run that fails meanwhile must not wait for it.
+        threading.Thread(target=make, name="rollouts", daemon=True).start()
 
     def wait(self) -> None:
         """Until the engine is free for new weights."""
         if self.ahead is not None:
             self.ahead.result()
 
-    def close(self) -> None:
-        """The engine is closed too; what is under way is lost."""
-        self.engine.close()
-        self.executor.shutdown(wait=False, cancel_futures=True)
+    def state_dict(self) -> dict[str, Any]:
+        """The rollouts made ahead, if there are any."""
+        if self.ahead is None:
+            return {}
+        made = self.ahead.result()
+        values = {field.name: getattr(made.rollouts, field.name) for field in fields(made.rollouts)}
+        return {"version": made.version, "rollouts": values}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Back to what `state_dict` gave."""
+        self.ahead = None
+        if state:
+            self.ahead = Future[Made]()
+            self.ahead.set_result(Made(Rollouts(**state["rollouts"]), state["version"]))
 
     def _make(self, prompts: PromptBatch, step: int) -> Made:
         version = self.engine.version

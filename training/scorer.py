@@ -42,7 +42,7 @@ class TransformersScorer:
         """Normalised rewards [K, B], and reference log-probs [B, T] when a reference is held."""
         prefix = rollouts.shared_prefix if self.packs else 0
         tokens_B = rollouts.attention_BS.sum(1) - prefix
-        passes = [rows for (rows,) in plan_passes(tokens_B, all_rows(tokens_B), self.micro_batch)]
+        passes = [rows for (rows,) in plan_passes(tokens_B, all_rows(tokens_B), self.micro_batch, prefix)]
         scored = [self._score_rows(rollouts.select(rows), prefix) for rows in passes]
         order_B = torch.cat(passes).argsort()
         references = [reference_BT for _, reference_BT in scored if reference_BT is not None]

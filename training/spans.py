@@ -21,7 +21,7 @@ class Span:
 
 
 class Spans:
-    """The calls since `clear`, from any thread."""
+    """The calls of late, from any thread."""
 
     def __init__(self) -> None:
         self.recorded: list[Span] = []
@@ -36,6 +36,11 @@ class Spans:
         finally:
             with self.lock:
                 self.recorded.append(Span(role, name, start, perf_counter()))
+
+    def forget(self, before: float) -> None:
+        """Drop what had ended by then."""
+        with self.lock:
+            self.recorded = [span for span in self.recorded if span.end > before]
 
     def within(self, start: float, end: float) -> list[Span]:
         """What fell into start .. end, cut to it."""

@@ -53,16 +53,20 @@ class SharedMemoryEngine(WeightTransferEngine[InitInfo, UpdateInfo]):
 
     def start_weight_update(self) -> None:
         """Layers are emptied and wait for their weights."""
+        self.missing = {name for name, _ in self.model.named_parameters()}
         initialize_layerwise_reload(self.model)
 
     def receive_weights(self, update_info: UpdateInfo) -> None:
         """Load one bucket."""
         bucket = Bucket(update_info.path, update_info.size, tuple(update_info.entries))
-        self.model.load_weights((name, weight.to(self.device)) for name, weight in bucket.tensors())
+        loaded = self.model.load_weights((name, weight.to(self.device)) for name, weight in bucket.tensors())
+        self.missing -= loaded if loaded is not None else self.missing
 
     def finish_weight_update(self) -> None:
-        """Layers that are complete have been repacked; the rest get what is missing."""
+        """Raises ValueError for weights that did not come: vLLM itself would go on with old ones, or with none."""
         finalize_layerwise_reload(self.model, self.model_config)
+        if self.missing:
+            raise ValueError(f"{len(self.missing)} weights were not pushed, among them {min(self.missing)}")
 
     def shutdown(self) -> None:
         """Nothing is held."""
@@ -88,7 +92,7 @@ class Extension:
     def _keep(self, _: torch.nn.Module, __: Any, output: Any) -> None:
         # A layer gives what it adds, and the residual stream that it is added to.
         parts = output if isinstance(output, tuple) else (output,)
-        self.states.append(sum(part[-1].float() for part in parts if part is not None).tolist())
+        self.states.append(torch.stack([part[-1].float() for part in parts if part is not None]).sum(0).tolist())
 
 
 WeightTransferEngineFactory.register_engine(BACKEND, SharedMemoryEngine)

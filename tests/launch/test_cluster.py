@@ -16,6 +16,13 @@ def test_roles_apart_get_a_bundle_each() -> None:
     assert bundles(resources) == [Bundle(cpus=1, gpus=1)] * 8
 
 
+def test_an_engine_over_several_gpus_gets_them_all() -> None:
+    resources = ResourcesConfig(cpus=8, gpus=8, learner_ranks=3, rollout_engines=2, colocate=False)
+    resources.vllm.tensor_parallel = 2
+    one, two = Bundle(cpus=1, gpus=1), Bundle(cpus=2, gpus=2)
+    assert bundles(resources) == [one, one, one, two, two, one]
+
+
 @pytest.mark.parametrize(
     ("available", "missing"), [({"CPU": 2.0}, "needs 3 GPUs, there are 0"), ({"CPU": 1.0, "GPU": 3.0}, "needs 2 CPUs")]
 )

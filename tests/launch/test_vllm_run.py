@@ -69,8 +69,10 @@ def test_an_engine_killed_in_a_run_is_replaced_and_the_run_is_as_if_nothing_had_
     finished(run, broken)
     (log,) = (broken / "run" / "attempts").glob("*.log")
     assert re.search(r"the vLLM process \d+ ended in", log.read_text())
+    assert records(broken)[-1]["ppo/engine_restarts"] == 1
     for row, other in zip(records(whole), records(broken), strict=True):
-        same = [{k: v for k, v in r.items() if not k.startswith("time/")} for r in (row, other)]
+        own = "time/", "ppo/engine_restarts"
+        same = [{k: v for k, v in r.items() if not k.startswith(own)} for r in (row, other)]
         assert same[0] == same[1]
     assert max(row["ppo/engine_mismatch"] for row in records(whole)) < 1e-3
 
@@ -89,7 +91,7 @@ def test_a_run_killed_one_step_off_trains_on_every_prompt_once(tmp_path: Path):
     finished(start(tmp_path, "ppo.staleness=1"), tmp_path)
     rows = records(tmp_path)
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
-    assert [row["ppo/staleness"] for row in rows] == [0, 1, 0, 1, 1, 1], "step 3 was made again, by newer weights"
+    assert [row["ppo/staleness"] for row in rows] == [0, 1, 1, 1, 1, 1]
     prompts = [prompt for row in rows for prompt in row["prompts"]]
     assert len(prompts) == len(set(prompts)) == 24, "the epoch's prompts, each once"
     assert not any(server.is_running() for server in servers)

@@ -48,6 +48,9 @@ class Asleep:
     def logprobs(self, prompts, responses, temperature):
         raise AssertionError("computed log-probs")
 
+    def restarts(self) -> int:
+        return 0
+
     def layer_states(self, tokens):
         raise AssertionError("asked for layers")
 
@@ -61,6 +64,7 @@ class Engines:
 
     resources: ResourcesConfig
     only: RolloutEngine | None = None
+    apart: bool = False
     made: int = 0
 
     def engine(self, spec) -> RolloutEngine:

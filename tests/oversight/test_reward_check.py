@@ -31,6 +31,7 @@ class Scorers:
     """Roles of one process."""
 
     resources: ResourcesConfig = RESOURCES
+    apart: bool = False
 
     def scorer(self, spec):
         return TransformersScorer(spec, 32)

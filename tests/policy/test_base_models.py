@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from sandwiching.policy.base_models import identity, resolve
+from sandwiching.policy.base_models import BUILT_IN, identity, resolve
 from sandwiching.policy.tokenization import encode_prompt, load_tokenizer
 
 
@@ -45,7 +45,7 @@ def test_two_processes_build_once(tmp_path: Path):
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         folders = list(pool.map(resolve, ["tiny"] * 2, [None] * 2, [tmp_path] * 2))
     assert folders[0] == folders[1]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny-recipe-1", "tiny.lock"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"tiny-recipe-{BUILT_IN['tiny'][1]}", "tiny.lock"]
 
 
 def test_a_killed_build_is_swept_away(tmp_path: Path):

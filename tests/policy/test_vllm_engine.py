@@ -149,6 +149,9 @@ def test_five_pushes_of_all_weights(settings: ServerSettings, folder: Path, prom
         before = rollouts
     engine.load_weights(dict(model.state_dict()), 6)
     assert engine.generate(prompts, SAMPLING, 0, 0).tokens_BS.equal(before.tokens_BS), "the push changed nothing"
+    part = {name: x for name, x in model.state_dict().items() if "layers.1.mlp.up" not in name}
+    with pytest.raises(ServerError, match=r"1 weights were not pushed, among them .*layers\.1\.mlp\.gate_up_proj"):
+        engine.load_weights(part, 7)
     engine.close()
 
 
@@ -202,7 +205,7 @@ def test_killed_in_a_rollout_it_comes_back_with_the_right_weights(
     with caplog.at_level(logging.WARNING):
         rollouts = engine.generate(prompts, SAMPLING, 0, 0)
     killer.join()
-    assert engine.restarts == 1
+    assert engine.restarts() == 1
     assert f"process {first} ended in 'generate'" in caplog.text
     assert rollouts.tokens_BS.equal(expected.tokens_BS)
     assert mismatch(model, rollouts) < 1e-3
@@ -215,7 +218,7 @@ def test_a_hung_process_is_replaced(settings: ServerSettings, prompts: PromptBat
     expected = engine.generate(prompts, SAMPLING, 0, 0)
     os.kill(engine.server.pid, signal.SIGSTOP)
     assert engine.generate(prompts, SAMPLING, 0, 0).tokens_BS.equal(expected.tokens_BS)
-    assert engine.restarts == 1
+    assert engine.restarts() == 1
     engine.close()
 
 
@@ -238,9 +241,7 @@ def test_what_vllm_refuses_is_not_tried_again(engine: VLLMEngine):
     fitting = PromptBatch(("p",), (0,), (tuple([65] * 120),))
     with pytest.raises(ValueError, match="p: 120 tokens leave no room for 24 more within max_length=128"):
         engine.generate(fitting, SAMPLING, 0, 0)
-    with pytest.raises(ValueError, match=r"temperature 0\.01 or above"):
-        engine.generate(long, Sampling(1e-3, 4), 0, 0)
-    assert engine.restarts == 0
+    assert engine.restarts() == 0
 
 
 @pytest.mark.vllm

@@ -66,9 +66,10 @@ def test_an_engine_that_samples_from_another_policy_stops_the_run():
         raise AssertionError("asked for layers")
 
     refuse_another_policy(made(0.05, staleness=0)[1], 0.1, never)
-    refuse_another_policy(made(0.2, staleness=1)[1], 0.1, never)
     with pytest.raises(
         RuntimeError, match=r"0\.2 nats a token .* ppo\.most_mismatch=0\.1.* layer 1 differs most \(0\.5 "
     ):
         refuse_another_policy(made(0.2, staleness=0)[1], 0.1, states)
+    with pytest.raises(RuntimeError, match=r"could not be found out: asked for layers"):
+        refuse_another_policy(made(0.2, staleness=1)[1], 0.1, never)
     assert worst_layer(torch.zeros(0), learner_LD) == "the engine cannot tell in which layer"

@@ -171,7 +171,7 @@ def test_every_estimator_raises_the_reward(options, run_stages, ppo_arguments, s
     assert sum(scores[-3:]) / 3 > sum(scores[:3]) / 3 + 0.1
 
 
-def test_one_step_off_every_prompt_is_trained_on_once_after_a_resume(run_stages, ppo_arguments, stage_folder) -> None:
+def test_one_step_off_a_resume_is_exact_and_takes_every_prompt_once(run_stages, ppo_arguments, stage_folder) -> None:
     """And from the second step on, the weights that sampled are one update old."""
     settings = {"staleness": 1, "steps": 4, "batch_size": 4, "most_mismatch": 1e-3}
     folder = stage_folder("ahead")
@@ -186,6 +186,4 @@ def test_one_step_off_every_prompt_is_trained_on_once_after_a_resume(run_stages,
     shutil.rmtree(folder.checkpoints / "step_4")
     shutil.rmtree(folder.checkpoints / "step_3")
     run_stages([(PPO, ppo_arguments(folder, settings))])
-    again = records(folder)
-    assert [row["prompts"] for row in again] == [row["prompts"] for row in whole]
-    assert [row["ppo/staleness"] for row in again] == [0, 1, 0, 1], "what was under way is made again, by newer weights"
+    assert records(folder) == whole

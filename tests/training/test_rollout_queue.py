@@ -46,6 +46,9 @@ class Gated:
     def logprobs(self, prompts: Sequence, responses: Sequence, temperature: float) -> Tensor:
         raise AssertionError("not asked for")
 
+    def restarts(self) -> int:
+        return 0
+
     def layer_states(self, tokens: Sequence[int]) -> Tensor:
         raise AssertionError("not asked for")
 
@@ -75,7 +78,6 @@ def test_each_step_has_its_prompts_and_the_weights_of_the_step_before():
         assert made.rollouts.prompt_ids == order[2 * step : 2 * step + 2]
     assert versions == [0, 0, 1], "the first is fresh, then one update old"
     assert [call[0] for call in engine.calls] == [0, 1, 2]
-    rollouts.close()
 
 
 def test_generation_goes_on_beside_what_follows():
@@ -87,7 +89,6 @@ def test_generation_goes_on_beside_what_follows():
     rollouts.wait()
     assert len(engine.calls) == 1
     assert [span.name for span in rollouts.spans.recorded] == ["generate"]
-    rollouts.close()
 
 
 def test_what_is_under_way_is_not_consumed():
@@ -98,7 +99,22 @@ def test_what_is_under_way_is_not_consumed():
     rollouts.start(1)
     rollouts.wait()
     assert prompts.state_dict() == before
-    rollouts.close()
+
+
+def test_what_was_made_ahead_is_kept():
+    engine = Gated()
+    engine.gate.set()
+    rollouts, _ = queue(engine)
+    assert rollouts.state_dict() == {}
+    engine.version = 5
+    rollouts.start(1)
+    state = rollouts.state_dict()
+    other, _ = queue(Gated())
+    other.load_state_dict(state)
+    made = other.take(1)
+    assert made.version == 5
+    assert made.rollouts.prompt_ids == rollouts.take(1).rollouts.prompt_ids
+    assert len(engine.calls) == 1
 
 
 def test_errors_come_back():
@@ -108,4 +124,3 @@ def test_errors_come_back():
     rollouts.start(13)
     with pytest.raises(ValueError, match="step 13"):
         rollouts.wait()
-    rollouts.close()
