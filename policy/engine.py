@@ -78,6 +78,14 @@ def contiguous_input(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Ten
     return tuple(tensor.contiguous() for tensor in inputs)
 
 
+def refuse_other_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Raise ValueError unless `weights` names all that the model has and nothing else."""
+    needed = {name for name, _ in model.named_parameters()}
+    missing, unknown = needed - weights.keys(), weights.keys() - model.state_dict().keys()
+    if missing or unknown:
+        raise ValueError(f"engine weights: missing {sorted(missing)[:3]}, unknown {sorted(unknown)[:3]}")
+
+
 class TransformersEngine:
     """RolloutEngine on Hugging Face generate with a KV cache, in one process on one device."""
 
@@ -120,10 +128,7 @@ class TransformersEngine:
         if isinstance(self.model, PeftModel):
             load_adapter_weights(self.model, weights)
         else:
-            needed = {name for name, _ in self.model.named_parameters()}
-            missing, unknown = needed - weights.keys(), weights.keys() - self.model.state_dict().keys()
-            if missing or unknown:
-                raise ValueError(f"engine weights: missing {sorted(missing)[:3]}, unknown {sorted(unknown)[:3]}")
+            refuse_other_weights(self.model, weights)
             self.model.load_state_dict(dict(weights), strict=False)
         self.version = version
 

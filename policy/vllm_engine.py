@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 import torch
 from peft import PeftModel
 from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM
 
-from sandwiching.policy.engine import Sampling
+from sandwiching.policy.engine import Sampling, refuse_other_weights
 from sandwiching.policy.generation import row_seed
 from sandwiching.policy.loading import load_causal_lm
 from sandwiching.policy.lora import LoraSpec, attach, load_adapter_weights
@@ -67,8 +68,9 @@ class VLLMEngine:
             self._replace()
 
     def load_weights(self, weights: Mapping[str, Tensor], version: int) -> None:
-        """See RolloutEngine."""
-        self.pushed, self.version = weights, version
+        """See RolloutEngine. Raises ValueError when names are missing or unknown."""
+        whole = self._whole(weights)
+        self.pushed, self.version = whole, version
         self._persist(self._push)
 
     def generate(self, prompts: PromptBatch, sampling: Sampling, seed: int, step: int) -> Rollouts:
@@ -167,13 +169,18 @@ class VLLMEngine:
     def _push(self) -> None:
         assert self.pushed is not None
         self.server.request("begin_push")
-        for bucket in self.buckets.fill(self._whole(self.pushed), getattr(torch, self.settings.dtype)):
+        for bucket in self.buckets.fill(self.pushed, getattr(torch, self.settings.dtype)):
             self.server.request("push", bucket.path, bucket.size, bucket.entries)
         self.server.request("end_push", self.version)
 
     def _whole(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Whole weights by the names that Hugging Face's model gives them."""
         if self.lora is None:
+            # vLLM fuses weights, and would not miss a part of one.
+            with torch.device("meta"):
+                refuse_other_weights(
+                    AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(self.settings.model)), weights
+                )
             return weights
         if self.template is None:
             base = load_causal_lm(self.settings.model, torch.float32)

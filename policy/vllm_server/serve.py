@@ -20,6 +20,8 @@ from multiprocessing.connection import Connection, Listener
 from typing import Any
 
 WATCH_SECONDS = 1.0
+PREFILL_TOKENS = 8192
+"""Of prompts that are read at once."""
 
 
 class Engine:
@@ -46,6 +48,9 @@ class Engine:
             generation_config="vllm",
             enforce_eager=settings["enforce_eager"],
             enable_prefix_caching=True,
+            # With a seed a row, vLLM fails on CPU where a prompt is read in parts (0.32: a generator without offset).
+            enable_chunked_prefill=False,
+            max_num_batched_tokens=max(PREFILL_TOKENS, settings["max_model_len"]),
             # Of softmax(logits / temperature), which is what is sampled from.
             logprobs_mode="processed_logprobs",
             weight_transfer_config=WeightTransferConfig(backend=shared_memory.BACKEND),

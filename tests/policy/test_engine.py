@@ -92,10 +92,10 @@ def test_masks_end_with_eos(folder: Path, tokenizer: PreTrainedTokenizerBase, pr
 def test_an_engine_whose_rows_all_end_early_pads_to_the_full_width(
     folder: Path, tokenizer: PreTrainedTokenizerBase, prompts: PromptBatch
 ):
-    rollouts = make(folder, tokenizer).generate(prompts, Sampling(0.9, 400), seed=5, step=2)
+    rollouts = make(folder, tokenizer).generate(prompts, Sampling(0.9, 800), seed=5, step=2)
     assert rollouts.finished_B.all()
-    assert rollouts.response_mask_BT.shape == (16, 400)
-    assert rollouts.response_mask_BT.sum(1).max() < 400
+    assert rollouts.response_mask_BT.shape == (16, 800)
+    assert rollouts.response_mask_BT.sum(1).max() < 800
 
 
 def test_a_sampled_pad_token_does_not_end_a_response(
