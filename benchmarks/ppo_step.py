@@ -72,6 +72,7 @@ def measure(arguments: argparse.Namespace) -> None:
             roles.engine(EngineSpec(base, model, adapters=False)),
             roles.scorer(ScorerSpec((reward,), base, model, temperature=0.7)),
             roles.learner(LearnerSpec(base, reward, model, ppo, seed=0)),
+            part=arguments.batch,
             apart=False,
         )
         chats = [({"role": "user", "content": question},) for question in QUESTIONS]

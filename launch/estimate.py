@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sandwiching.configs.load import arm_config
 from sandwiching.configs.schema import Config, LoraConfig, ModelConfig, ResourcesConfig
@@ -76,6 +76,16 @@ def engine_memory(rows: int, architecture: Architecture, config: Config) -> Role
     )
 
 
+def vllm_memory(architecture: Architecture, config: Config) -> RoleMemory:
+    """One engine of PPO on vLLM, whose cache holds resources.rollout_batch sequences (a GPU: what memory_share leaves).
+
+    On the host: what is pushed, and for adapters the base that they are merged into, in fp32.
+    """
+    engine = engine_memory(config.resources.rollout_batch, architecture, config)
+    copies = 2 if config.model.lora else 1
+    return replace(engine, host=copies * 4 * architecture.parameters)
+
+
 def scorer_memory(architecture: Architecture, config: Config) -> RoleMemory:
     """All members of the ensemble, and the reference where the learner cannot give it (full fine-tuning)."""
     resources, width = config.resources, WORKING_BYTES[config.model.precision]
@@ -110,7 +120,10 @@ def stage_memory(config: Config, architecture: Architecture) -> dict[str, list[R
             trained = trained_parameters(trunk, architecture, model)
             roles.append(learner_memory("value", trunk, trained, rows, architecture, config))
         share = min(resources.rollout_batch, math.ceil(ppo.batch_size / resources.rollout_engines))
-        stages["ppo"] = [*roles, engine_memory(share, architecture, config), scorer_memory(architecture, config)]
+        engine = engine_memory(share, architecture, config)
+        if ppo.engine == "vllm":
+            engine = vllm_memory(architecture, config)
+        stages["ppo"] = [*roles, engine, scorer_memory(architecture, config)]
     return stages
 
 

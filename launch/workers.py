@@ -100,8 +100,7 @@ class EngineGroup(Group):
                 for actor, (start, stop) in zip(self.actors, shares, strict=False)
             ]
         )
-        width = max(part.prompt_width for part in parts)
-        return Rollouts.join([part.with_prompt_width(width) for part in parts])
+        return Rollouts.together(parts)
 
     def logprobs(
         self, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], temperature: float
@@ -139,10 +138,7 @@ class ScorerGroup(Group):
                 for actor, rows in zip(self.actors, shares, strict=False)
             ]
         )
-        references = [part.reference_logprobs_BT for part in parts if part.reference_logprobs_BT is not None]
-        return Scores(
-            torch.cat([part.rewards_KB for part in parts], dim=1), torch.cat(references) if references else None
-        )
+        return Scores.join(parts)
 
 
 class LearnerGroup(Group):

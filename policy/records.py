@@ -162,7 +162,13 @@ class Rollouts(Responses):
     finished_B: Tensor
     behaviour_logprobs_BT: Tensor
 
-    def with_prompt_width(self, width: int) -> Rollouts:
+    @classmethod
+    def together(cls, parts: Sequence[Self]) -> Self:
+        """All rows of parts that may have prompts of different widths."""
+        width = max(part.prompt_width for part in parts)
+        return cls.join([part.with_prompt_width(width) for part in parts])
+
+    def with_prompt_width(self, width: int) -> Self:
         """The same rollouts with prompts padded to `width` >= P; padding repeats the first token, out of attention."""
         extra = width - self.prompt_width
         tokens_BS = torch.cat([self.tokens_BS[:, :1].expand(-1, extra), self.tokens_BS], dim=1)

@@ -4,7 +4,8 @@ prompts -> generate -> score (rewards; old and reference log-probs, values) -> a
               ^                                                                                      |
               +------------------------------- new weights ------------------------------------------+
 
-With ppo.staleness=1 the rollouts of the next step are generated while this one is scored and trained.
+With ppo.staleness=1 the rollouts of the next step are made while this one trains. Where roles have devices of their
+own, rollouts are scored while others are sampled and while the learner evaluates.
 
 sandwich run configs/capitals.yaml --only ppo
 """
@@ -12,7 +13,6 @@ sandwich run configs/capitals.yaml --only ppo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -30,7 +30,7 @@ from sandwiching.configs.schema import (
 )
 from sandwiching.policy.engine import RolloutEngine, Sampling
 from sandwiching.policy.kl import KL_CONTROLLERS, KLController
-from sandwiching.policy.records import Evaluation, Rollouts
+from sandwiching.policy.records import Rollouts
 from sandwiching.policy.tokenization import load_tokenizer
 from sandwiching.tasks.registry import make_task
 from sandwiching.training import checkpoints
@@ -40,7 +40,7 @@ from sandwiching.training.experience import experience, refuse_another_policy
 from sandwiching.training.metrics import MetricsLog, read_metrics
 from sandwiching.training.profile import Profile
 from sandwiching.training.prompts import PromptQueue, fitting_prompts
-from sandwiching.training.roles import EngineSpec, Learner, LearnerSpec, Roles, Scorer, ScorerSpec, Scores
+from sandwiching.training.roles import EngineSpec, Learner, LearnerSpec, Roles, Scorer, ScorerSpec
 from sandwiching.training.rollout_queue import RolloutQueue
 from sandwiching.training.snapshots import write_rollouts
 from sandwiching.training.spans import Spans
@@ -49,11 +49,12 @@ from sandwiching.training.state import RandomState, StateRegistry
 
 @dataclass(slots=True)
 class Workers:
-    """The three roles of one PPO run. apart: see Roles."""
+    """The three roles of one PPO run. part: rows that the engine samples at a time; apart: see Roles."""
 
     engine: RolloutEngine
     scorer: Scorer
     learner: Learner
+    part: int
     apart: bool
 
 
@@ -82,12 +83,15 @@ class PPO:
         self.spans = Spans()
         self.rollouts = RolloutQueue(
             workers.engine,
+            workers.scorer,
             state.prompts,
             Sampling(ppo.sampling.temperature, ppo.sampling.max_new_tokens),
-            seed,
+            self.spans,
+            seed=seed,
             count=ppo.batch_size // ppo.samples_per_prompt,
             samples=ppo.samples_per_prompt,
-            spans=self.spans,
+            part=workers.part,
+            apart=workers.apart,
         )
         state.registry.register(self)
 
@@ -100,7 +104,10 @@ class PPO:
         if ppo.staleness and step + 1 < ppo.steps:
             self.rollouts.start(step + 1)
         rollouts = made.rollouts
-        scores, evaluation = self._judged(rollouts, step)
+        with self.spans.span("learner", "evaluate"):
+            evaluation = workers.learner.evaluate(rollouts, step).in_order()
+        clock.lap("evaluate")
+        scores = made.scores
         clock.lap("score")
         batch, record = experience(
             rollouts, scores, evaluation, ppo, self.reward_model, self.state.kl.coefficient, step - made.version
@@ -125,23 +132,6 @@ class PPO:
             "ppo/engine_restarts": workers.engine.restarts(),
         }
         return {**prompts, **record.metrics, **named, **clock.seconds}
-
-    def _judged(self, rollouts: Rollouts, step: int) -> tuple[Scores, Evaluation]:
-        """What the scorer and the learner say, at once where they have devices of their own."""
-        if not self.workers.apart:
-            return self._scored(rollouts), self._evaluated(rollouts, step)
-        with ThreadPoolExecutor(1) as beside:
-            scores = beside.submit(self._scored, rollouts)
-            evaluation = self._evaluated(rollouts, step)
-            return scores.result(), evaluation
-
-    def _scored(self, rollouts: Rollouts) -> Scores:
-        with self.spans.span("scorer", "score"):
-            return self.workers.scorer.score(rollouts)
-
-    def _evaluated(self, rollouts: Rollouts, step: int) -> Evaluation:
-        with self.spans.span("learner", "evaluate"):
-            return self.workers.learner.evaluate(rollouts, step).in_order()
 
     def _layer_states(self, rollouts: Rollouts) -> tuple[Tensor, Tensor]:
         """Of the weights that both have now, whatever sampled these."""
@@ -192,6 +182,7 @@ def train_ppo(
             ScorerSpec(members, None if model.lora else start, model, temperature=ppo.sampling.temperature)
         ),
         learner=roles.learner(LearnerSpec(start, _value_start(ppo, members), model, ppo, seed)),
+        part=resources.rollout_batch * resources.rollout_engines,
         apart=roles.apart,
     )
     tokenizer = load_tokenizer(start, model.pad_token)

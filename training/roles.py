@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from sandwiching.configs.schema import ModelConfig, PPOConfig, ResourcesConfig
@@ -58,6 +59,13 @@ class Scores:
 
     rewards_KB: Tensor
     reference_logprobs_BT: Tensor | None
+
+    @classmethod
+    def join(cls, parts: Sequence[Scores]) -> Scores:
+        """Of all rows of `parts`."""
+        references = [part.reference_logprobs_BT for part in parts if part.reference_logprobs_BT is not None]
+        rewards_KB = torch.cat([part.rewards_KB for part in parts], dim=1)
+        return cls(rewards_KB, torch.cat(references) if references else None)
 
 
 class Scorer(Protocol):

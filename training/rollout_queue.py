@@ -1,49 +1,65 @@
-"""Rollouts of each PPO step: made when they are asked for, or while the step before trains."""
+"""Rollouts of each PPO step and their scores: made when they are asked for, or while the step before trains."""
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from sandwiching.policy.engine import RolloutEngine, Sampling
 from sandwiching.policy.records import PromptBatch, Rollouts
+from sandwiching.training.background import at_once, background
 from sandwiching.training.prompts import PromptQueue
+from sandwiching.training.roles import Scorer, Scores
 from sandwiching.training.spans import Spans
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """Rollouts, and the version of the weights that sampled them."""
+    """Rollouts, the version of the weights that sampled them, and the scores of each part of them."""
 
     rollouts: Rollouts
     version: int
+    parts: tuple[Future[Scores], ...]
+
+    @property
+    def scores(self) -> Scores:
+        """Waits for those that are not done."""
+        return Scores.join([part.result() for part in self.parts])
 
 
 class RolloutQueue:
-    """One engine and the prompts it samples for: `count` prompts a step, `samples` responses each.
+    """An engine, a scorer and the prompts they work on: `count` prompts a step, `samples` responses each.
 
-    What was made ahead is part of a checkpoint, which is written when nothing is under way.
+    part: rows sampled at a time; where roles are `apart`, a part is scored while the next is sampled. What was made
+    ahead is in a checkpoint, which is written when nothing is under way.
     """
 
     def __init__(
         self,
         engine: RolloutEngine,
+        scorer: Scorer,
         prompts: PromptQueue,
         sampling: Sampling,
+        spans: Spans,
+        *,
         seed: int,
         count: int,
         samples: int,
-        spans: Spans,
+        part: int,
+        apart: bool,
     ) -> None:
         self.engine = engine
+        self.scorer = scorer
         self.prompts = prompts
         self.sampling = sampling
+        self.spans = spans
         self.seed = seed
         self.count = count
         self.samples = samples
-        self.spans = spans
+        self.part = part if apart else count * samples
+        self.call: Callable[[Callable[[], Scores]], Future[Scores]] = background if apart else at_once
         self.ahead: Future[Made] | None = None
 
     def take(self, step: int) -> Made:
@@ -54,16 +70,7 @@ class RolloutQueue:
     def start(self, step: int) -> None:
         """Begin with the rollouts of the step after the one that trains."""
         prompts = self.prompts.at(self.count, self.count, self.samples)
-        self.ahead = ahead = Future[Made]()
-
-        def make() -> None:
-            try:
-                ahead.set_result(self._make(prompts, step))
-            except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
-                ahead.set_exception(error)
-
-        # A daemon: a run that fails meanwhile must not wait for it.
-        threading.Thread(target=make, name="rollouts", daemon=True).start()
+        self.ahead = background(lambda: self._make(prompts, step))
 
     def wait(self) -> None:
         """Until the engine is free for new weights."""
@@ -71,21 +78,30 @@ class RolloutQueue:
             self.ahead.result()
 
     def state_dict(self) -> dict[str, Any]:
-        """The rollouts made ahead, if there are any."""
+        """What was made ahead, if anything was."""
         if self.ahead is None:
             return {}
         made = self.ahead.result()
         values = {field.name: getattr(made.rollouts, field.name) for field in fields(made.rollouts)}
-        return {"version": made.version, "rollouts": values}
+        return {"version": made.version, "rollouts": values, "scores": asdict(made.scores)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Back to what `state_dict` gave."""
         self.ahead = None
         if state:
-            self.ahead = Future[Made]()
-            self.ahead.set_result(Made(Rollouts(**state["rollouts"]), state["version"]))
+            scores = at_once(lambda: Scores(**state["scores"]))
+            self.ahead = at_once(lambda: Made(Rollouts(**state["rollouts"]), state["version"], (scores,)))
 
     def _make(self, prompts: PromptBatch, step: int) -> Made:
-        version = self.engine.version
-        with self.spans.span("engine", "generate"):
-            return Made(self.engine.generate(prompts, self.sampling, self.seed, step), version)
+        version, parts, scores = self.engine.version, list[Rollouts](), list[Future[Scores]]()
+        for start in range(0, len(prompts), self.part):
+            rows = prompts.rows(start, start + self.part)
+            with self.spans.span("engine", "generate"):
+                rollouts = self.engine.generate(rows, self.sampling, self.seed, step)
+            parts.append(rollouts)
+            scores.append(self.call(lambda rollouts=rollouts: self._score(rollouts)))
+        return Made(Rollouts.together(parts), version, tuple(scores))
+
+    def _score(self, rollouts: Rollouts) -> Scores:
+        with self.spans.span("scorer", "score"):
+            return self.scorer.score(rollouts)

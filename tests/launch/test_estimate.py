@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from sandwiching.launch.estimate import (
     RoleMemory,
     artifact_bytes,
     checkpoint_bytes,
+    engine_memory,
     learner_memory,
     per_device,
     stage_memory,
+    vllm_memory,
 )
 from sandwiching.launch.graph import build_graph
 
@@ -172,3 +175,11 @@ def test_disk_of_each_artifact() -> None:
     assert sizes["sft"] == sizes["reward_model"] == 4 * total + 4 * adapter + checkpoints
     assert sizes["ppo"] == 4 * total + 4 * adapter + 2 * checkpoints + 2 * 4 * adapter
     assert sizes["check"] == sizes["judgements"] == 0
+
+
+def test_vllm_keeps_what_it_pushes_on_the_host() -> None:
+    whole, adapter = (load("tldr_pythia_1b", ["data.judgements=x", *more]) for more in ([], ["model.lora={rank: 8}"]))
+    architecture = known("tiny")
+    plain = engine_memory(whole.resources.rollout_batch, architecture, whole)
+    assert vllm_memory(architecture, whole) == replace(plain, host=4 * architecture.parameters)
+    assert vllm_memory(architecture, adapter).host == 8 * architecture.parameters

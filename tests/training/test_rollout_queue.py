@@ -1,6 +1,7 @@
 """Rollouts one step ahead: which weights and prompts they have, and that they overlap with what runs meanwhile."""
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor
 from sandwiching.policy.engine import Sampling
 from sandwiching.policy.records import PromptBatch, Rollouts
 from sandwiching.training.prompts import PromptQueue
+from sandwiching.training.roles import Scores
 from sandwiching.training.rollout_queue import RolloutQueue
 from sandwiching.training.spans import Spans
 
@@ -56,9 +58,21 @@ class Gated:
         self.gate.set()
 
 
-def queue(engine: Gated) -> tuple[RolloutQueue, PromptQueue]:
+class Lengths:
+    """A scorer whose score is the number in a prompt's id; it says what it has been asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, ...]] = []
+
+    def score(self, rollouts: Rollouts) -> Scores:
+        self.asked.append(rollouts.prompt_ids)
+        return Scores(torch.tensor([[float(name[1:]) for name in rollouts.prompt_ids]]), None)
+
+
+def queue(engine: Gated, apart: bool = False, scorer: Lengths | None = None) -> tuple[RolloutQueue, PromptQueue]:
     prompts = PromptQueue([f"p{i}" for i in range(6)], [[i] for i in range(6)], 0)
-    return RolloutQueue(engine, prompts, SAMPLING, 0, 2, 1, Spans()), prompts
+    where = {"seed": 0, "count": 2, "samples": 1, "part": 1, "apart": apart}
+    return RolloutQueue(engine, scorer or Lengths(), prompts, SAMPLING, Spans(), **where), prompts
 
 
 def test_each_step_has_its_prompts_and_the_weights_of_the_step_before():
@@ -88,7 +102,7 @@ def test_generation_goes_on_beside_what_follows():
     engine.gate.set()
     rollouts.wait()
     assert len(engine.calls) == 1
-    assert [span.name for span in rollouts.spans.recorded] == ["generate"]
+    assert [span.name for span in rollouts.spans.recorded] == ["generate", "score"]
 
 
 def test_what_is_under_way_is_not_consumed():
@@ -113,8 +127,40 @@ def test_what_was_made_ahead_is_kept():
     other.load_state_dict(state)
     made = other.take(1)
     assert made.version == 5
-    assert made.rollouts.prompt_ids == rollouts.take(1).rollouts.prompt_ids
+    own = rollouts.take(1)
+    assert made.rollouts.prompt_ids == own.rollouts.prompt_ids
+    assert made.scores.rewards_KB.equal(own.scores.rewards_KB)
     assert len(engine.calls) == 1
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_scores_are_of_their_rows(apart: bool):
+    engine, scorer = Gated(), Lengths()
+    engine.gate.set()
+    rollouts, prompts = queue(engine, apart, scorer)
+    made = rollouts.take(0)
+    names = prompts.at(0, 2, 1).prompt_ids
+    assert made.scores.rewards_KB.tolist() == [[float(name[1:]) for name in names]]
+    assert sorted(scorer.asked) == sorted([(name,) for name in names] if apart else [names])
+    assert made.rollouts.prompt_ids == names
+
+
+def test_apart_a_part_is_scored_while_the_next_is_sampled():
+    """The second part is sampled only once the first has been scored: together they would wait for ever."""
+    scorer = Lengths()
+
+    class Second(Gated):
+        def generate(self, prompts: PromptBatch, sampling: Sampling, seed: int, step: int) -> Rollouts:
+            deadline = time.monotonic() + 20
+            while len(self.calls) == 1 and not scorer.asked:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            return super().generate(prompts, sampling, seed, step)
+
+    engine = Second()
+    engine.gate.set()
+    rollouts, _ = queue(engine, True, scorer)
+    assert rollouts.take(0).scores.rewards_KB.shape == (1, 2)
 
 
 def test_errors_come_back():
