@@ -32,7 +32,7 @@ STAGES: dict[str, StageSpec] = {
         "sandwiching.training.reward_model:train_reward_model", 3, ("model", "data", "reward_model"), "ranks"
     ),
     "ppo": StageSpec(
-        "sandwiching.training.ppo:train_ppo", 3, ("model", "task", "data", "reward_model", "ppo"), "roles"
+        "sandwiching.training.ppo:train_ppo", 4, ("model", "task", "data", "reward_model", "ppo"), "roles"
     ),
     "check": StageSpec("sandwiching.oversight.check:check", 3, ("model", "task", "data", "check"), "roles"),
 }

@@ -79,6 +79,7 @@ class EngineGroup(Group):
     """Data-parallel engines; looks like one RolloutEngine."""
 
     version = 0
+    elsewhere = True
 
     def load_weights(self, weights: Mapping[str, Tensor], version: int) -> None:
         """Push new weights to every engine."""

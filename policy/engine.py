@@ -40,6 +40,8 @@ class RolloutEngine(Protocol):
 
     version: int
     """Of the weights, as given when they were loaded."""
+    elsewhere: bool
+    """Whether its work is done by other processes."""
 
     def load(self, folder: Path, version: int) -> None:
         """Sample from the model in `folder` from now on."""
@@ -88,6 +90,8 @@ def refuse_other_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> Non
 
 class TransformersEngine:
     """RolloutEngine on Hugging Face generate with a KV cache, in one process on one device."""
+
+    elsewhere = False
 
     def __init__(
         self,

@@ -47,6 +47,7 @@ class VLLMEngine:
     def __init__(
         self, settings: ServerSettings, *, pad_token_id: int, eos_token_id: int, lora: LoraSpec | None = None
     ) -> None:
+        self.elsewhere = True
         self.settings = settings
         self.pad_token_id = pad_token_id
         self.eos_token_id = eos_token_id
@@ -112,6 +113,7 @@ class VLLMEngine:
         with self.lock:
             self.server.stop()
             self.buckets.close()
+        self.pushed = self.template = None
 
     def _rollouts(self, prompts: PromptBatch, answers: Sequence[Sampled], width: int) -> Rollouts:
         tokens_BP, attention_BP = padded_left(prompts.tokens, self.pad_token_id)
@@ -186,4 +188,5 @@ class VLLMEngine:
             base = load_causal_lm(self.settings.model, torch.float32)
             self.template = attach(base, self.lora, seed=0, task_type="CAUSAL_LM")
         load_adapter_weights(self.template, weights)
+        self.pushed = None  # not the old whole weights beside the new
         return merged_weights(self.template, self.template.state_dict())

@@ -5,19 +5,26 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
 import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 SCRIPT = Path(__file__).parent / "vllm_server" / "serve.py"
 POLL_SECONDS = 0.5
 LOG_LINES = 40
+LOG_BYTES = 1 << 16
+
+
+T = TypeVar("T")
 
 
 class ServerLostError(RuntimeError):
@@ -58,7 +65,7 @@ class ServerProcess:
     def __init__(self, settings: ServerSettings, version: int) -> None:
         self.settings = settings
         self.lock = threading.Lock()
-        self.log = tempfile.NamedTemporaryFile(prefix="sandwiching_vllm_", suffix=".log")  # noqa: SIM115 - see stop
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop
         self.process = subprocess.Popen(
             [str(settings.python), str(SCRIPT)],
             stdin=subprocess.PIPE,
@@ -88,19 +95,15 @@ class ServerProcess:
         """
         bound = self.settings.timeout if timeout is None else timeout
         with self.lock:
-            try:
-                self._send(method, arguments, bound)
-                self._wait(method, bound)
-                kind, answer, version = self.connection.recv()
-            except (OSError, EOFError) as error:
-                raise ServerLostError(self._words(f"ended in {method!r}")) from error
+            kind, answer, version = self._within(bound, repr(method), lambda: self._exchange(method, arguments))
         if kind == "error":
             raise ServerError(f"vLLM failed at {method!r}:\n{answer}")
         return answer, version
 
     def stop(self) -> None:
         """End it, whatever it does."""
-        self.process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self.log.close()
 
@@ -115,47 +118,45 @@ class ServerProcess:
             self.process.stdin.close()
         except BrokenPipeError:
             pass  # it has ended: `_connect` says so, with its log
-        return self._connect(socket, bytes.fromhex(key))
+        return self._within(self.settings.start_timeout, "its start", lambda: self._connect(socket, bytes.fromhex(key)))
 
     def _connect(self, socket: str, key: bytes) -> Connection:
-        deadline = time.monotonic() + self.settings.start_timeout
-        while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                raise ServerError(self._words("did not start"))
+        while True:
             try:
                 return Client(socket, "AF_UNIX", authkey=key)
             except ConnectionRefusedError:
                 time.sleep(POLL_SECONDS / 10)
-        raise ServerLostError(self._words(f"did not listen in {self.settings.start_timeout:g} s"))
 
-    def _send(self, method: str, arguments: tuple[Any, ...], bound: float) -> None:
-        """A server that reads nothing any more would block us once the socket is full."""
-        failed: list[OSError] = []
+    def _exchange(self, method: str, arguments: tuple[Any, ...]) -> tuple[str, Any, int]:
+        self.connection.send((method, arguments))
+        return self.connection.recv()
 
-        def send() -> None:
+    def _within(self, bound: float, what: str, call: Callable[[], T]) -> T:
+        """The call's result. A server that stops in the middle of a message would block us for ever."""
+        future = Future[T]()
+
+        def run() -> None:
             try:
-                self.connection.send((method, arguments))
-            except OSError as error:
-                failed.append(error)
+                future.set_result(call())
+            except BaseException as error:  # noqa: BLE001 - raised below
+                future.set_exception(error)
 
-        sender = threading.Thread(target=send, daemon=True)
-        sender.start()
-        sender.join(bound)
-        if sender.is_alive():
-            raise ServerLostError(self._words(f"did not read {method!r} in {bound:g} s"))
-        if failed:
-            raise failed[0]
-
-    def _wait(self, method: str, bound: float) -> None:
+        threading.Thread(target=run, daemon=True).start()
         deadline = time.monotonic() + bound
-        while not self.connection.poll(POLL_SECONDS):
-            if self.process.poll() is not None and not self.connection.poll(0):
-                raise EOFError
+        while True:
+            try:
+                return future.result(POLL_SECONDS)
+            except (OSError, EOFError) as error:
+                if not isinstance(error, TimeoutError):
+                    raise ServerLostError(self._words(f"ended in {what}")) from error
+            if self.process.poll() is not None and not future.done():
+                raise ServerLostError(self._words(f"ended in {what}"))
             if time.monotonic() > deadline:
-                raise ServerLostError(self._words(f"gave no answer to {method!r} in {bound:g} s"))
+                raise ServerLostError(self._words(f"gave no answer to {what} in {bound:g} s"))
 
     def _words(self, what: str) -> str:
-        lines = Path(self.log.name).read_text(errors="replace").splitlines()[-LOG_LINES:]
+        text = os.pread(self.log.fileno(), LOG_BYTES, max(0, os.fstat(self.log.fileno()).st_size - LOG_BYTES))
+        lines = text.decode(errors="replace").splitlines()[-LOG_LINES:]
         return f"the vLLM process {self.process.pid} {what}; the end of its log:\n" + "\n".join(lines)
 
 

@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from sandwiching.configs.schema import PPOConfig
 from sandwiching.training.artifacts import write_atomic
-from sandwiching.training.devices import compute_dtype, default_device
+from sandwiching.training.devices import compute_dtype
 from sandwiching.training.spans import Span, Spans, busy_seconds, chrome_trace
 
 PEAK_SIZE = 2048
@@ -61,9 +61,8 @@ def step_work(record: Mapping[str, float], ppo: PPOConfig, lora: bool, parameter
 
 
 def peak_flops(precision: str) -> float:
-    """FLOP/s of large matrix products on this process's device: the best of a few."""
-    device = default_device()
-    a, b = (torch.randn(PEAK_SIZE, PEAK_SIZE, device=device).to(compute_dtype(precision)) for _ in range(2))
+    """FLOP/s of large matrix products on this machine's CPU: the best of a few."""
+    a, b = (torch.randn(PEAK_SIZE, PEAK_SIZE).to(compute_dtype(precision)) for _ in range(2))
     best = float("inf")
     for _ in range(PEAK_REPEATS):
         start = perf_counter()
@@ -88,14 +87,17 @@ class Profile:
         recorded = spans.within(start, end)
         work = step_work(record, self.ppo, self.lora, trunk_parameters(self.model), self.members)
         write_atomic(self.folder / "profile.json", json.dumps(chrome_trace(recorded, start)))
-        write_atomic(self.folder / "profile.txt", table(recorded, end - start, work, peak_flops(self.precision)))
+        # The driver may have no GPU, or another than the roles; and a product there would hold memory on it.
+        peak = None if torch.cuda.is_available() else peak_flops(self.precision)
+        write_atomic(self.folder / "profile.txt", table(recorded, end - start, work, peak))
 
 
-def table(spans: list[Span], seconds: float, work: Work, peak: float) -> str:
+def table(spans: list[Span], seconds: float, work: Work, peak: float | None) -> str:
     """A line a role; MFU: share of `peak` FLOP/s while it worked."""
     busy = busy_seconds(spans)
+    reached = f"; products of {PEAK_SIZE} x {PEAK_SIZE} reach {peak / 1e9:.0f} GFLOP/s here" if peak else ""
     lines = [
-        f"one PPO step, {seconds:.2f} s; products of {PEAK_SIZE} x {PEAK_SIZE} reach {peak / 1e9:.0f} GFLOP/s here",
+        f"one PPO step, {seconds:.2f} s{reached}",
         "",
         f"{'role':8} {'busy s':>8} {'idle':>6} {'tokens/s':>9} {'GFLOP/s':>8} {'MFU':>5}",
     ]
@@ -103,5 +105,6 @@ def table(spans: list[Span], seconds: float, work: Work, peak: float) -> str:
         worked = max(busy.get(role, 0.0), 1e-9)
         rate = work.flops[role] / worked
         idle = 1 - worked / seconds
-        lines.append(f"{role:8} {worked:8.2f} {idle:6.0%} {tokens / worked:9.0f} {rate / 1e9:8.1f} {rate / peak:5.0%}")
+        share = f"{rate / peak:5.0%}" if peak else f"{'-':>5}"
+        lines.append(f"{role:8} {worked:8.2f} {idle:6.0%} {tokens / worked:9.0f} {rate / 1e9:8.1f} {share}")
     return "\n".join(lines) + "\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, fields
+from functools import cache, partial
 from typing import Any
 
 from sandwiching.policy.engine import RolloutEngine, Sampling
@@ -17,22 +18,23 @@ from sandwiching.training.spans import Spans
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """Rollouts, the version of the weights that sampled them, and the scores of each part of them."""
+    """Rollouts, the version of the weights that sampled them, and what gives the scores of each part of them."""
 
     rollouts: Rollouts
     version: int
-    parts: tuple[Future[Scores], ...]
+    parts: tuple[Callable[[], Scores], ...]
 
     @property
     def scores(self) -> Scores:
-        """Waits for those that are not done."""
-        return Scores.join([part.result() for part in self.parts])
+        """Waits for those that are not done, or makes them."""
+        return Scores.join([part() for part in self.parts])
 
 
 class RolloutQueue:
     """An engine, a scorer and the prompts they work on: `count` prompts a step, `samples` responses each.
 
-    part: rows sampled at a time; where roles are `apart`, a part is scored while the next is sampled. What was made
+    part: rows sampled at a time; where roles are `apart`, a part is scored while the next is sampled. Only what works
+    in other processes works in the background: torch's global settings, and its end, know one thread. What was made
     ahead is in a checkpoint, which is written when nothing is under way.
     """
 
@@ -59,7 +61,7 @@ class RolloutQueue:
         self.count = count
         self.samples = samples
         self.part = part if apart else count * samples
-        self.call: Callable[[Callable[[], Scores]], Future[Scores]] = background if apart else at_once
+        self.apart = apart
         self.ahead: Future[Made] | None = None
 
     def take(self, step: int) -> Made:
@@ -70,7 +72,8 @@ class RolloutQueue:
     def start(self, step: int) -> None:
         """Begin with the rollouts of the step after the one that trains."""
         prompts = self.prompts.at(self.count, self.count, self.samples)
-        self.ahead = background(lambda: self._make(prompts, step))
+        begin = background if self.engine.elsewhere else at_once
+        self.ahead = begin(lambda: self._make(prompts, step))
 
     def wait(self) -> None:
         """Until the engine is free for new weights."""
@@ -89,17 +92,18 @@ class RolloutQueue:
         """Back to what `state_dict` gave."""
         self.ahead = None
         if state:
-            scores = at_once(lambda: Scores(**state["scores"]))
-            self.ahead = at_once(lambda: Made(Rollouts(**state["rollouts"]), state["version"], (scores,)))
+            scores = Scores(**state["scores"])
+            self.ahead = at_once(lambda: Made(Rollouts(**state["rollouts"]), state["version"], (lambda: scores,)))
 
     def _make(self, prompts: PromptBatch, step: int) -> Made:
-        version, parts, scores = self.engine.version, list[Rollouts](), list[Future[Scores]]()
+        version, parts, scores = self.engine.version, list[Rollouts](), list[Callable[[], Scores]]()
         for start in range(0, len(prompts), self.part):
             rows = prompts.rows(start, start + self.part)
             with self.spans.span("engine", "generate"):
                 rollouts = self.engine.generate(rows, self.sampling, self.seed, step)
             parts.append(rollouts)
-            scores.append(self.call(lambda rollouts=rollouts: self._score(rollouts)))
+            score = partial(self._score, rollouts)
+            scores.append(background(score).result if self.apart else cache(score))
         return Made(Rollouts.together(parts), version, tuple(scores))
 
     def _score(self, rollouts: Rollouts) -> Scores:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -20,6 +21,8 @@ from multiprocessing.connection import Connection, Listener
 from typing import Any
 
 WATCH_SECONDS = 1.0
+DEADLY = ("EngineDeadError", "AcceleratorError")
+"""Errors after which an engine does not work again."""
 PREFILL_TOKENS = 8192
 """Of prompts that are read at once."""
 
@@ -149,8 +152,11 @@ def serve(connection: Connection, engine: Engine) -> None:
             return
         try:
             kind, answer = "ok", getattr(engine, method)(*arguments)
-        except Exception:  # noqa: BLE001 - whatever it is, the caller is told and decides
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told and decides
             kind, answer = "error", traceback.format_exc()
+            if type(error).__name__ in DEADLY or "Executor failed" in answer:
+                sys.stderr.write(answer)
+                return  # this process is of no use any more: another one may be
         connection.send((kind, answer, engine.version))
 
 
@@ -158,7 +164,7 @@ def end_with(parent: int) -> None:
     """Even in the middle of a rollout: a parent that was killed may be started again on the same devices."""
     while os.getppid() == parent:
         time.sleep(WATCH_SECONDS)
-    os._exit(1)
+    os.killpg(0, signal.SIGKILL)  # workers of vLLM too
 
 
 def main() -> None:

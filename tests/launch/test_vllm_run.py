@@ -99,7 +99,9 @@ def test_a_run_killed_one_step_off_trains_on_every_prompt_once(tmp_path: Path):
 
 @pytest.mark.vllm
 def test_on_ray(tmp_path: Path):
-    run = start(tmp_path, "--ray", "resources.rollout_engines=2", "ppo.staleness=1", "ppo.steps=3")
+    """Roles with devices of their own: parts of two rows an engine, scored while others are sampled."""
+    apart = "resources.colocate=false", "resources.rollout_batch=1", "resources.rollout_engines=2"
+    run = start(tmp_path, "--ray", *apart, "ppo.staleness=1", "ppo.steps=3")
     finished(run, tmp_path)
     assert [row["ppo/staleness"] for row in records(tmp_path)] == [0, 1, 1]
 

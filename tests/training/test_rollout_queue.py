@@ -21,6 +21,8 @@ SAMPLING = Sampling(1.0, 2)
 class Gated:
     """An engine that waits for `gate` before it answers; its responses hold nothing."""
 
+    elsewhere = True
+
     def __init__(self) -> None:
         self.version = 0
         self.gate = threading.Event()
@@ -102,7 +104,27 @@ def test_generation_goes_on_beside_what_follows():
     engine.gate.set()
     rollouts.wait()
     assert len(engine.calls) == 1
+    assert [span.name for span in rollouts.spans.recorded] == ["generate"]
+    assert rollouts.take(1).scores.rewards_KB.shape == (1, 2)
     assert [span.name for span in rollouts.spans.recorded] == ["generate", "score"]
+
+
+def test_an_engine_of_this_process_works_in_no_other_thread():
+    threads = []
+
+    class Here(Gated):
+        elsewhere = False
+
+        def generate(self, prompts: PromptBatch, sampling: Sampling, seed: int, step: int) -> Rollouts:
+            threads.append(threading.current_thread())
+            return super().generate(prompts, sampling, seed, step)
+
+    engine = Here()
+    engine.gate.set()
+    rollouts, _ = queue(engine)
+    rollouts.start(1)
+    assert threads == [threading.current_thread()]
+    assert rollouts.take(1).version == 0
 
 
 def test_what_is_under_way_is_not_consumed():
