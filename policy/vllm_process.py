@@ -11,12 +11,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import wait
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from typing import Any, TypeVar
+
+from sandwiching.policy.background import background
 
 SCRIPT = Path(__file__).parent / "vllm_server" / "serve.py"
 POLL_SECONDS = 0.5
@@ -121,11 +123,12 @@ class ServerProcess:
         return self._within(self.settings.start_timeout, "its start", lambda: self._connect(socket, bytes.fromhex(key)))
 
     def _connect(self, socket: str, key: bytes) -> Connection:
-        while True:
+        while self.process.poll() is None:
             try:
                 return Client(socket, "AF_UNIX", authkey=key)
             except ConnectionRefusedError:
-                time.sleep(POLL_SECONDS / 10)
+                time.sleep(POLL_SECONDS / 10)  # not listening yet
+        raise EOFError
 
     def _exchange(self, method: str, arguments: tuple[Any, ...]) -> tuple[str, Any, int]:
         self.connection.send((method, arguments))
@@ -133,26 +136,16 @@ class ServerProcess:
 
     def _within(self, bound: float, what: str, call: Callable[[], T]) -> T:
         """The call's result. A server that stops in the middle of a message would block us for ever."""
-        future = Future[T]()
-
-        def run() -> None:
-            try:
-                future.set_result(call())
-            except BaseException as error:  # noqa: BLE001 - raised below
-                future.set_exception(error)
-
-        threading.Thread(target=run, daemon=True).start()
-        deadline = time.monotonic() + bound
-        while True:
-            try:
-                return future.result(POLL_SECONDS)
-            except (OSError, EOFError) as error:
-                if not isinstance(error, TimeoutError):
-                    raise ServerLostError(self._words(f"ended in {what}")) from error
-            if self.process.poll() is not None and not future.done():
+        future, deadline = background(call), time.monotonic() + bound
+        while not wait([future], POLL_SECONDS).done:
+            if self.process.poll() is not None:
                 raise ServerLostError(self._words(f"ended in {what}"))
             if time.monotonic() > deadline:
                 raise ServerLostError(self._words(f"gave no answer to {what} in {bound:g} s"))
+        try:
+            return future.result()
+        except (OSError, EOFError) as error:
+            raise ServerLostError(self._words(f"ended in {what}")) from error
 
     def _words(self, what: str) -> str:
         text = os.pread(self.log.fileno(), LOG_BYTES, max(0, os.fstat(self.log.fileno()).st_size - LOG_BYTES))

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, fields
 from functools import cache, partial
 from typing import Any
 
+from sandwiching.policy.background import at_once, background
 from sandwiching.policy.engine import RolloutEngine, Sampling
 from sandwiching.policy.records import PromptBatch, Rollouts
-from sandwiching.training.background import at_once, background
 from sandwiching.training.prompts import PromptQueue
 from sandwiching.training.roles import Scorer, Scores
 from sandwiching.training.spans import Spans
