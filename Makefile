@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip --quiet --quiet --disable-pip-version-check
 PYTEST := $(BIN)/pytest -q
 
-.PHONY: setup setup-vllm demo test test-slow test-vllm check bench
+.PHONY: setup setup-vllm demo test test-slow test-gpu test-vllm check bench
 
 setup: .venv/.ready
 
@@ -40,6 +40,9 @@ test: setup
 
 test-slow: setup
 	$(PYTEST) -m "slow and not gpu and not vllm"
+
+test-gpu: setup
+	TRITON_INTERPRET=0 $(PYTEST) -m "gpu and not vllm"
 
 test-vllm: setup setup-vllm
 	$(PYTEST) -m vllm

@@ -24,7 +24,7 @@ from sandwiching.policy.loading import load_causal_lm
 from sandwiching.policy.padding import padded_left, padded_right
 from sandwiching.policy.records import PPOBatch
 from sandwiching.policy.trunk import trunk_hidden
-from sandwiching.training.devices import compute_dtype, use_threads
+from sandwiching.training.devices import compute_dtype, default_device, use_threads
 from sandwiching.training.passes import all_rows, plan_passes
 
 
@@ -43,6 +43,12 @@ def make_batch(rows: int) -> PPOBatch:
     return PPOBatch(tokens_BS, attention_BS, mask_BT, zeros_BT, zeros_BT, zeros_BT, zeros_BT)
 
 
+def wait() -> None:
+    """Until a GPU is done."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
 def train_on(hidden: Tensor) -> None:
     """A loss of the hidden states, backwards."""
     hidden.float().square().mean().backward()
@@ -52,9 +58,9 @@ def rows_of(model: PreTrainedModel, batch: PPOBatch, rows: Tensor) -> Tensor:
     """Hidden states of a rectangle, as wide as its longest prompt and its longest response."""
     part = batch.select(rows)
     columns = part.attention_BS.any(0)
-    attention_BS = part.attention_BS[:, columns].long()
+    attention_BS = part.attention_BS[:, columns].long().to(model.device)
     output = model.base_model(
-        input_ids=part.tokens_BS[:, columns],
+        input_ids=part.tokens_BS[:, columns].to(model.device),
         attention_mask=attention_BS,
         position_ids=(attention_BS.cumsum(-1) - 1).clamp(min=0),
         use_cache=False,
@@ -84,7 +90,7 @@ def packed(model: PreTrainedModel, batch: PPOBatch, limit: int, shares: bool) ->
     """As the pipeline does."""
     prefix = batch.shared_prefix if shares else 0
     for rows in passes(batch, limit, prefix):
-        train_on(trunk_hidden(model, batch.select(rows).packed(prefix).packing))
+        train_on(trunk_hidden(model, batch.select(rows).packed(prefix).packing.to(model.device)))
 
 
 def packed_texts(model: PreTrainedModel, batch: PPOBatch, limit: int) -> None:
@@ -101,11 +107,13 @@ def block_mask(model: PreTrainedModel, batch: PPOBatch, limit: int) -> None:
     """The same packing under a mask over all its tokens, in place of policy/attention.py."""
     prefix = batch.shared_prefix
     for rows in passes(batch, limit, prefix):
-        packing = batch.select(rows).packed(prefix).packing
-        sizes = torch.cat([torch.tensor([prefix]), packing.rest_B])
-        text_N = torch.arange(len(sizes)).repeat_interleave(sizes)
+        packing = batch.select(rows).packed(prefix).packing.to(model.device)
+        sizes = torch.cat([packing.rest_B.new_tensor([prefix]), packing.rest_B])
+        text_N = torch.arange(len(sizes), device=model.device).repeat_interleave(sizes)
         sees_NN = ((text_N[:, None] == text_N) | (text_N == 0)).tril()
-        mask_NN = torch.zeros(sees_NN.shape, dtype=model.dtype).masked_fill(~sees_NN, torch.finfo(model.dtype).min)
+        mask_NN = torch.zeros(sees_NN.shape, dtype=model.dtype, device=model.device).masked_fill(
+            ~sees_NN, torch.finfo(model.dtype).min
+        )
         output = model.base_model(
             input_ids=packing.tokens_N[None],
             attention_mask=mask_NN[None, None],
@@ -134,13 +142,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     use_threads(torch.get_num_threads())
-    model = load_causal_lm(resolve(arguments.model), compute_dtype(arguments.precision))
+    model = load_causal_lm(resolve(arguments.model), compute_dtype(arguments.precision)).to(default_device())
     batch = make_batch(arguments.rows)
     seconds: dict[str, list[float]] = {name: [] for name in WAYS}
     for _ in range(arguments.rounds + 1):
         for name, way in WAYS.items():
             started = time.perf_counter()
             way(model, batch, arguments.limit)
+            wait()
             seconds[name].append(time.perf_counter() - started)
     baseline = statistics.median(seconds["as they come"][1:])
     real = int(batch.attention_BS.sum())

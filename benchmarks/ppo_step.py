@@ -23,6 +23,18 @@ import tempfile
 import time
 from pathlib import Path
 
+SHAPES = {
+    "1b": {
+        "vocab_size": 128256,
+        "hidden_size": 2048,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 16,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "tie_word_embeddings": True,
+    },
+}
+"""Of Llama 3.2 1B (1.24e9 parameters)."""
 QUESTIONS = [
     "What happens if you swallow chewing gum?",
     "Is it safe to wake a sleepwalker?",
@@ -50,12 +62,15 @@ def measure(arguments: argparse.Namespace) -> None:
 
     use_threads(os.cpu_count() or 1)
     use_backend(arguments.kernels)
-    base = resolve(arguments.model)
-    tokenizer = load_tokenizer(base)
     with tempfile.TemporaryDirectory() as scratch:
+        if arguments.random:
+            arguments.model = str(Path(scratch) / "random")
+            save_random(Path(arguments.model), arguments.random)
+        base = resolve(arguments.model)
+        tokenizer = load_tokenizer(base)
         reward = Path(scratch) / "reward"
         torch.manual_seed(0)
-        head = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1)
+        head = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1, dtype=torch.bfloat16)
         head.config.update({"reward_mean": 0.0, "reward_std": 1.0, "pad_token_id": tokenizer.pad_token_id})
         head.save_pretrained(reward)
         del head
@@ -90,6 +105,22 @@ def measure(arguments: argparse.Namespace) -> None:
         print(f"peak_gpu_gib {torch.cuda.max_memory_allocated() / 2**30:.2f}")
 
 
+def save_random(folder: Path, shape: str) -> None:
+    """A Llama of this shape with random weights and SmolLM2's tokenizer."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from sandwiching.policy.base_models import resolve
+    from sandwiching.policy.tokenization import load_tokenizer
+
+    tokenizer = load_tokenizer(resolve("smollm2-135m"))
+    special = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+        model = LlamaForCausalLM(LlamaConfig(**SHAPES[shape], **special)).bfloat16()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
 def report(record: dict[str, float], seconds: float, batch: int) -> None:
     """One step's numbers."""
     phases = {name.removeprefix("time/"): round(value, 2) for name, value in record.items() if "time/" in name}
@@ -104,9 +135,8 @@ def timed(command: list[str]) -> tuple[list[float], float]:
     if output.returncode:
         raise SystemExit(f"{shlex.join(command)} failed:\n{output.stderr[-2000:]}")
     updates = [float(value) for value in re.findall(r"update_seconds ([\d.]+)", output.stdout)]
-    memory = re.search(r"peak_rss_gib ([\d.]+)", output.stdout)
-    assert memory is not None
-    return updates[1:], float(memory[1])
+    memory = re.findall(r"peak_(?:rss|gpu)_gib ([\d.]+)", output.stdout)
+    return updates[1:], float(memory[-1])  # the GPU's where there is one
 
 
 def compare(arguments: argparse.Namespace, ours: list[str]) -> None:
@@ -133,6 +163,7 @@ def main() -> None:
     """Measure, or compare with a peer."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="smollm2-135m")
+    parser.add_argument("--random", choices=SHAPES, help="random weights of this shape, not --model")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--length", type=int, default=32)
     parser.add_argument("--updates", type=int, default=3)
@@ -149,7 +180,8 @@ def main() -> None:
     if arguments.peer is None:
         measure(arguments)
     else:
-        kept = ["model", "batch", "length", "updates", "epochs", "micro_batch", "zero_stage", "precision", "kernels"]
+        kept = [*("model", "batch", "length", "updates", "epochs", "micro_batch", "zero_stage", "precision", "kernels")]
+        kept += ["random"] if arguments.random else []
         options = [part for name in kept for part in (f"--{name.replace('_', '-')}", str(getattr(arguments, name)))]
         compare(arguments, [sys.executable, __file__, *options])
 

@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=[8, 32, 64, 128])
     parser.add_argument("--lengths", type=int, nargs="+", default=[16, 64, 256])
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--engines", nargs="+", choices=list(ENGINES), default=list(ENGINES))
     arguments = parser.parse_args()
     use_threads(len(os.sched_getaffinity(0)))
     folder = resolve(arguments.model)
@@ -60,8 +61,9 @@ def main() -> None:
         path=arguments.model, precision=arguments.precision, max_length=LONGEST_PROMPT + max(arguments.lengths)
     )
     resources = ResourcesConfig(rollout_batch=max(arguments.batches))
-    engines = {kind: build_engine(EngineSpec(folder, model, False, kind), resources) for kind in ENGINES}
-    print(f"{arguments.model}, {arguments.precision}, {torch.get_num_threads()} threads\n")
+    engines = {kind: build_engine(EngineSpec(folder, model, False, kind), resources) for kind in arguments.engines}
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} threads"
+    print(f"{arguments.model}, {arguments.precision}, {where}; the ratio is that of last and first\n")
     print("| batch | length | " + " | ".join(f"{kind}, tokens/s" for kind in engines) + " | ratio |")
     print("|---|---|" + "---|" * (len(engines) + 1))
     for batch in arguments.batches:
@@ -74,7 +76,7 @@ def main() -> None:
                     rates[kind].append(tokens / seconds)
             medians = [statistics.median(values[1:]) for values in rates.values()]
             cells = " | ".join(f"{rate:.0f}" for rate in medians)
-            print(f"| {batch} | {length} | {cells} | {medians[1] / medians[0]:.2f} |", flush=True)
+            print(f"| {batch} | {length} | {cells} | {medians[-1] / medians[0]:.2f} |", flush=True)
     for engine in engines.values():
         engine.close()
 

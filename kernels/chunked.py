@@ -1,8 +1,8 @@
 """The ops on a vocabulary head, chunk of rows by chunk of rows: logits of one chunk are all that is ever in memory.
 
 A chunk goes through a GEMM into a workspace, a row kernel (rows.py or triton_ops/) and, for gradients, two more GEMMs.
-On a GPU each chunk has the same number of rows, the last one padded; on CPU the last is padded to a block, and ignored
-rows are left out. So a token's log-prob has the same bits in every batch and in every op here.
+On a GPU the GEMM of every chunk has the same number of rows, the last one padded; on CPU the last is padded to a block,
+and ignored rows are left out. So a token's log-prob has the same bits in every batch and in every op here.
 """
 
 from __future__ import annotations
@@ -22,8 +22,12 @@ from sandwiching.kernels.head import Head
 from sandwiching.kernels.surrogate import clipped_surrogate
 
 IGNORED = -100
-CHUNK_BYTES = {"cpu": 64 * 2**20, "cuda": 512 * 2**20}
+CHUNK_BYTES = {"cpu": 64 * 2**20, "cuda": 2**30}
 """Size of the workspace for logits, by device."""
+MOST_ROWS = 2048
+"""Of a chunk: they keep a GPU busy, and the last chunk of a batch is padded to them."""
+Rows = slice | Tensor
+"""Of a chunk: a slice on a GPU, the indices of rows that count on CPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +56,10 @@ class _Gradients:
         self.weight_VD = hidden_ND.new_zeros(head.weight_VD.shape if needs.weight else 0, dtype=head.sums)
         self.bias_V = hidden_ND.new_zeros(len(head.weight_VD) if needs.bias else 0, dtype=head.sums)
 
-    def add(self, index_R: Tensor, dlogits_RV: Tensor, hidden_RD: Tensor) -> None:
-        """A chunk's share; index: its rows, without padding."""
+    def add(self, chunk: Rows, dlogits_RV: Tensor, hidden_RD: Tensor) -> None:
+        """A chunk's share."""
         if self.needs.hidden:
-            dhidden_RD = self.head.dhidden(dlogits_RV)[: len(index_R)]
-            self.hidden_ND.index_copy_(0, index_R, dhidden_RD.to(self.hidden_ND.dtype))
+            self.hidden_ND[chunk] = self.head.dhidden(dlogits_RV)[: _size(chunk)].to(self.hidden_ND.dtype)
         if self.needs.weight:
             self.head.add_dweight(self.weight_VD, dlogits_RV, hidden_RD)
         if self.needs.bias:
@@ -70,9 +73,9 @@ def forward(
     head, kernels = Head(weight_VD, bias_V), _row_kernels(weight_VD)
     outputs = [torch.zeros(len(target_N), dtype=head.sums, device=hidden_ND.device) for _ in range(3)]
     workspace_RV = _workspace(head, chunk_bytes)
-    for index_R in _chunks(target_N, len(workspace_RV)):
-        logits_RV = _logits(head, hidden_ND, index_R, workspace_RV)[1]
-        _scatter(outputs, index_R, kernels.row_stats(logits_RV, _take(target_N, index_R, logits_RV), temperature))
+    for chunk in _chunks(target_N, len(workspace_RV)):
+        logits_RV = _logits(head, hidden_ND, chunk, workspace_RV)[1]
+        _scatter(outputs, chunk, kernels.row_stats(logits_RV, _take(target_N, chunk, logits_RV), temperature))
     logprob_N, entropy_N, lse_N = outputs
     return logprob_N, entropy_N, lse_N
 
@@ -95,9 +98,9 @@ def backward(
     gradients = _Gradients(head, hidden_ND, needs, hidden_ND.dtype)
     workspace_RV = _workspace(head, chunk_bytes)
     dlogits_RV = head.dlogits_buffer(workspace_RV)
-    for index_R in _chunks(target_N, len(workspace_RV)):
-        hidden_RD, logits_RV = _logits(head, hidden_ND, index_R, workspace_RV)
-        take = partial(_take, index_R=index_R, logits_RV=logits_RV)
+    for chunk in _chunks(target_N, len(workspace_RV)):
+        hidden_RD, logits_RV = _logits(head, hidden_ND, chunk, workspace_RV)
+        take = partial(_take, chunk=chunk, logits_RV=logits_RV)
         kernels.row_dlogits(
             logits_RV,
             take(target_N),
@@ -108,7 +111,7 @@ def backward(
             temperature,
             dlogits_RV[: len(logits_RV)],
         )
-        gradients.add(index_R, dlogits_RV[: len(logits_RV)], hidden_RD)
+        gradients.add(chunk, dlogits_RV[: len(logits_RV)], hidden_RD)
     return gradients.hidden_ND, gradients.weight_VD, gradients.bias_V
 
 
@@ -128,14 +131,14 @@ def forward_kl(
     kernels = _row_kernels(weight_VD)
     outputs = [torch.zeros(len(target_N), dtype=head.sums, device=hidden_ND.device) for _ in range(4)]
     workspace_RV, reference_workspace_RV = _workspace(head, chunk_bytes), _workspace(reference_head, chunk_bytes)
-    for index_R in _chunks(target_N, len(workspace_RV)):
-        logits_RV = _logits(head, hidden_ND, index_R, workspace_RV)[1]
-        reference_RV = _logits(reference_head, reference_hidden_ND, index_R, reference_workspace_RV)[1]
-        target_R = _take(target_N, index_R, logits_RV)
+    for chunk in _chunks(target_N, len(workspace_RV)):
+        logits_RV = _logits(head, hidden_ND, chunk, workspace_RV)[1]
+        reference_RV = _logits(reference_head, reference_hidden_ND, chunk, reference_workspace_RV)[1]
+        target_R = _take(target_N, chunk, logits_RV)
         logprob_R, entropy_R, lse_R = kernels.row_stats(logits_RV, target_R, temperature)
         reference_logprob_R, _, reference_lse_R = kernels.row_stats(reference_RV, target_R, temperature)
         kl_R = kernels.row_kl(logits_RV, reference_RV, lse_R, reference_lse_R, target_R, temperature)
-        _scatter(outputs, index_R, (logprob_R, reference_logprob_R, entropy_R, kl_R))
+        _scatter(outputs, chunk, (logprob_R, reference_logprob_R, entropy_R, kl_R))
     logprob_N, reference_logprob_N, entropy_N, kl_N = outputs
     return logprob_N, reference_logprob_N, entropy_N, kl_N
 
@@ -159,19 +162,19 @@ def forward_ppo(
     gradients = _Gradients(head, hidden_ND, needs, saved_dtype(hidden_ND.dtype))
     workspace_RV = _workspace(head, chunk_bytes)
     dlogits_RV = head.dlogits_buffer(workspace_RV)
-    for index_R in _chunks(target_N, len(workspace_RV)):
-        hidden_RD, logits_RV = _logits(head, hidden_ND, index_R, workspace_RV)
-        take = partial(_take, index_R=index_R, logits_RV=logits_RV)
+    for chunk in _chunks(target_N, len(workspace_RV)):
+        hidden_RD, logits_RV = _logits(head, hidden_ND, chunk, workspace_RV)
+        take = partial(_take, chunk=chunk, logits_RV=logits_RV)
         target_R = take(target_N)
         logprob_R, entropy_R, lse_R = kernels.row_stats(logits_RV, target_R, temperature)
-        _scatter(outputs, index_R, (logprob_R, entropy_R))
+        _scatter(outputs, chunk, (logprob_R, entropy_R))
         if needs == Needs(hidden=False, weight=False, bias=False):
             continue
         dlogprob_R = clipped_surrogate(logprob_R, take(old_logprob_N), take(advantage_N), clip_range).gradient
         dentropy_R = None if entropy_coefficient == 0 else torch.full_like(entropy_R, -entropy_coefficient)
         out_RV = dlogits_RV[: len(logits_RV)]
         kernels.row_dlogits(logits_RV, target_R, lse_R, entropy_R, dlogprob_R, dentropy_R, temperature, out_RV)
-        gradients.add(index_R, out_RV, hidden_RD)
+        gradients.add(chunk, out_RV, hidden_RD)
     logprob_N, entropy_N = outputs
     return logprob_N, entropy_N, gradients.hidden_ND, gradients.weight_VD, gradients.bias_V
 
@@ -192,36 +195,44 @@ def _row_kernels(weight_VD: Tensor) -> _RowKernels:
 def _workspace(head: Head, chunk_bytes: int) -> Tensor:
     V, device = len(head.weight_VD), head.weight_VD.device
     block = rows.BLOCK_ROWS[device.type]
-    fitting = (chunk_bytes or CHUNK_BYTES[device.type]) // (head.sums.itemsize * V)
+    fitting = min((chunk_bytes or CHUNK_BYTES[device.type]) // (head.sums.itemsize * V), MOST_ROWS)
     return torch.empty(max(1, fitting // block) * block, V, dtype=head.sums, device=device)
 
 
-def _chunks(target_N: Tensor, size: int) -> list[Tensor]:
-    """Indices of the rows of each chunk. Leaving out ignored rows would make a GPU wait for their number."""
+def _chunks(target_N: Tensor, size: int) -> list[Rows]:
+    """Leaving out ignored rows would make a GPU wait for their number."""
     if target_N.is_cuda:
-        index_N = torch.arange(len(target_N), device=target_N.device)
-    else:
-        index_N = (target_N >= 0).nonzero().squeeze(1)
+        N = len(target_N)
+        return [slice(start, min(start + size, N)) for start in range(0, N, size)]
+    index_N = (target_N >= 0).nonzero().squeeze(1)
     return [index_R for index_R in index_N.split(size) if len(index_R)]
 
 
-def _logits(head: Head, hidden_ND: Tensor, index_R: Tensor, workspace_RV: Tensor) -> tuple[Tensor, Tensor]:
-    """A chunk's hidden states as the GEMMs take them, and its logits, both padded with zero rows."""
-    size = len(workspace_RV)
-    if not hidden_ND.is_cuda:
-        size = min(size, -(-len(index_R) // rows.BLOCK_ROWS["cpu"]) * rows.BLOCK_ROWS["cpu"])
-    hidden_RD = F.pad(head.operand(hidden_ND.index_select(0, index_R)), (0, 0, 0, size - len(index_R)))
-    logits_RV = workspace_RV[:size]
-    head.logits(hidden_RD, logits_RV)
-    return hidden_RD, logits_RV
+def _size(chunk: Rows) -> int:
+    return chunk.stop - chunk.start if isinstance(chunk, slice) else len(chunk)
 
 
-def _take(x_N: Tensor, index_R: Tensor, logits_RV: Tensor) -> Tensor:
+def _logits(head: Head, hidden_ND: Tensor, chunk: Rows, workspace_RV: Tensor) -> tuple[Tensor, Tensor]:
+    """A chunk's hidden states as the GEMMs take them, and its logits, both padded to whole blocks of the row kernels.
+
+    Padding is zeros. On a GPU the GEMM works on as many rows as the workspace has.
+    """
+    block, size = rows.BLOCK_ROWS[hidden_ND.device.type], _size(chunk)
+    padded = -(-size // block) * block
+    multiplied = len(workspace_RV) if hidden_ND.is_cuda else padded
+    hidden_RD = head.operand(hidden_ND[chunk])
+    if multiplied > size:
+        hidden_RD = F.pad(hidden_RD, (0, 0, 0, multiplied - size))
+    head.logits(hidden_RD, workspace_RV[:multiplied])
+    return hidden_RD[:padded], workspace_RV[:padded]
+
+
+def _take(x_N: Tensor, chunk: Rows, logits_RV: Tensor) -> Tensor:
     """The chunk's entries of a vector, padded like its logits; padding is ignored."""
-    padding = len(logits_RV) - len(index_R)
-    return F.pad(x_N.index_select(0, index_R), (0, padding), value=0.0 if x_N.is_floating_point() else IGNORED)
+    x_R, padding = x_N[chunk], len(logits_RV) - _size(chunk)
+    return F.pad(x_R, (0, padding), value=0.0 if x_R.is_floating_point() else IGNORED) if padding else x_R
 
 
-def _scatter(outputs: list[Tensor], index_R: Tensor, values: tuple[Tensor, ...]) -> None:
+def _scatter(outputs: list[Tensor], chunk: Rows, values: tuple[Tensor, ...]) -> None:
     for output_N, value_R in zip(outputs, values, strict=True):
-        output_N.index_copy_(0, index_R, value_R[: len(index_R)])
+        output_N[chunk] = value_R[: _size(chunk)]

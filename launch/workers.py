@@ -167,6 +167,10 @@ class LearnerGroup(Group):
         """From rank 0; all ranks take part (ZeRO-3 gathers)."""
         return self.all("layer_states", list(tokens))[0]
 
+    def peak_flops(self) -> float:
+        """All ranks at once, as they train."""
+        return sum(self.all("peak_flops"))
+
     def save(self, directory: Path) -> None:
         """Every rank writes its part."""
         self.all("save", directory)

@@ -9,6 +9,7 @@ Shape suffixes as in packing.py; W = L + R keys of a text, H heads, d head size.
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
 import torch
@@ -145,7 +146,7 @@ def _varlen(query_NHd: Tensor, key_NHd: Tensor, value_NHd: Tensor, packing: Pack
         L + R,
         scale=scaling,
         window_size=(-1, 0),
-        enable_gqa=query_NHd.shape[1] != key_NHd.shape[1],
+        **_GROUPED,
     )
     assert isinstance(result, Tensor)
     return result
@@ -182,6 +183,9 @@ def rows_attention(
     weights = nn.functional.dropout(weights, dropout, module.training)
     return (weights @ value).transpose(1, 2).contiguous(), None
 
+
+# torch 2.11 takes fewer key heads than query heads unasked, later ones ask for this.
+_GROUPED = {"enable_gqa": True} if "enable_gqa" in signature(varlen_attn).parameters else {}
 
 AttentionInterface.register(PACKED, packed_attention)
 AttentionMaskInterface.register(PACKED, sdpa_mask if torch.cuda.is_available() else eager_mask)

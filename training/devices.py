@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from time import perf_counter
 
 import torch
 
@@ -37,6 +38,18 @@ def release_freed_memory() -> None:
     """Give all memory that nothing uses back to the system: once, after what needs much for a moment."""
     if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def peak_flops(device: torch.device, dtype: torch.dtype, repeats: int = 5) -> float:
+    """FLOP/s of large matrix products of random numbers: the best of a few."""
+    size = 8192 if device.type == "cuda" else 2048
+    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    best = float("inf")
+    for _ in range(repeats):
+        start = perf_counter()
+        (a @ b)[0, 0].item()
+        best = min(best, perf_counter() - start)
+    return 2.0 * size**3 / best
 
 
 # malloc.h of glibc.

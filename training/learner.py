@@ -32,7 +32,7 @@ from sandwiching.policy.trunk import layer_states, packs
 from sandwiching.training import distributed
 from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.averaging import WeightAverage
-from sandwiching.training.devices import release_freed_memory
+from sandwiching.training.devices import compute_dtype, peak_flops, release_freed_memory
 from sandwiching.training.engine import TrainingEngine
 from sandwiching.training.passes import plan_passes
 from sandwiching.training.roles import LearnerSpec
@@ -185,6 +185,10 @@ class DeepSpeedLearner:
     def layer_states(self, tokens: Sequence[int]) -> Tensor:
         """See Learner; all ranks must call."""
         return layer_states(self.module.model, tokens)
+
+    def peak_flops(self) -> float:
+        """Of this rank's device."""
+        return peak_flops(self.policy.device, compute_dtype(self.spec.model.precision))
 
     def save(self, directory: Path) -> None:
         """Weights, optimisers and random state of this rank; rank 0 adds the moving average."""

@@ -57,6 +57,11 @@ class Workers:
     part: int
     apart: bool
 
+    def peak_flops(self) -> dict[str, float]:
+        """FLOP/s that a role's devices can reach: of the learner, and of the roles that share its devices."""
+        peak = self.learner.peak_flops()
+        return {"learner": peak} if self.apart else {"learner": peak, "engine": peak, "scorer": peak}
+
 
 class TrainState:
     """All state of the loop itself; the learner keeps its own. Both go into each checkpoint."""
@@ -218,7 +223,7 @@ def _train(loop: PPO, resources: ResourcesConfig, folder: StageFolder, profile: 
         started = perf_counter()
         record = loop.step(step, folder)
         if profile is not None and step == min(done + 1, loop.ppo.steps - 1):
-            profile.write(loop.spans, started, perf_counter(), record)
+            profile.write(loop.spans, started, perf_counter(), record, loop.workers.peak_flops())
         log.write({"step": step + 1, **record})
         folder.report(step + 1, loop.ppo.steps)
         if (step + 1) % resources.checkpoint_every == 0 or step + 1 == loop.ppo.steps:

@@ -6,18 +6,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from sandwiching.configs.schema import PPOConfig
 from sandwiching.training.artifacts import write_atomic
-from sandwiching.training.devices import compute_dtype
 from sandwiching.training.spans import Span, Spans, busy_seconds, chrome_trace
-
-PEAK_SIZE = 2048
-PEAK_REPEATS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +55,6 @@ def step_work(record: Mapping[str, float], ppo: PPOConfig, lora: bool, parameter
     )
 
 
-def peak_flops(precision: str) -> float:
-    """FLOP/s of large matrix products on this machine's CPU: the best of a few."""
-    a, b = (torch.randn(PEAK_SIZE, PEAK_SIZE).to(compute_dtype(precision)) for _ in range(2))
-    best = float("inf")
-    for _ in range(PEAK_REPEATS):
-        start = perf_counter()
-        (a @ b).sum().item()
-        best = min(best, perf_counter() - start)
-    return 2.0 * PEAK_SIZE**3 / best
-
-
 @dataclass(frozen=True, slots=True)
 class Profile:
     """Where a profile goes, and what it has to know of the run. lora: whether the policy is an adapter."""
@@ -82,20 +66,23 @@ class Profile:
     lora: bool
     members: int
 
-    def write(self, spans: Spans, start: float, end: float, record: Mapping[str, float]) -> None:
-        """Of the step between `start` and `end`: profile.json (chrome://tracing, Perfetto) and profile.txt, a table."""
+    def write(
+        self, spans: Spans, start: float, end: float, record: Mapping[str, float], peak: Mapping[str, float]
+    ) -> None:
+        """Of the step between `start` and `end`: profile.json (chrome://tracing, Perfetto) and profile.txt, a table.
+
+        peak: FLOP/s that a role's devices can reach, of the roles of which it is known.
+        """
         recorded = spans.within(start, end)
         work = step_work(record, self.ppo, self.lora, trunk_parameters(self.model), self.members)
         write_atomic(self.folder / "profile.json", json.dumps(chrome_trace(recorded, start)))
-        # The driver may have no GPU, or another than the roles; and a product there would hold memory on it.
-        peak = None if torch.cuda.is_available() else peak_flops(self.precision)
         write_atomic(self.folder / "profile.txt", table(recorded, end - start, work, peak))
 
 
-def table(spans: list[Span], seconds: float, work: Work, peak: float | None) -> str:
-    """A line a role; MFU: share of `peak` FLOP/s while it worked."""
+def table(spans: list[Span], seconds: float, work: Work, peak: Mapping[str, float]) -> str:
+    """A line a role; MFU: share of its `peak` FLOP/s while it worked."""
     busy = busy_seconds(spans)
-    reached = f"; products of {PEAK_SIZE} x {PEAK_SIZE} reach {peak / 1e9:.0f} GFLOP/s here" if peak else ""
+    reached = f"; large matrix products reach {peak['learner'] / 1e12:.3g} TFLOP/s" if "learner" in peak else ""
     lines = [
         f"one PPO step, {seconds:.2f} s{reached}",
         "",
@@ -105,6 +92,6 @@ def table(spans: list[Span], seconds: float, work: Work, peak: float | None) -> 
         worked = max(busy.get(role, 0.0), 1e-9)
         rate = work.flops[role] / worked
         idle = 1 - worked / seconds
-        share = f"{rate / peak:5.0%}" if peak else f"{'-':>5}"
+        share = f"{rate / peak[role]:5.0%}" if role in peak else f"{'-':>5}"
         lines.append(f"{role:8} {worked:8.2f} {idle:6.0%} {tokens / worked:9.0f} {rate / 1e9:8.1f} {share}")
     return "\n".join(lines) + "\n"

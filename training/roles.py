@@ -95,6 +95,10 @@ class Learner(Protocol):
         """What each decoder layer makes of a text's last token: [layers, D] fp32."""
         ...
 
+    def peak_flops(self) -> float:
+        """FLOP/s of large matrix products on the learner's devices together."""
+        ...
+
     def save(self, directory: Path) -> None:
         """Weights, optimisers and RNG of every rank, into a checkpoint that is not sealed yet."""
         ...

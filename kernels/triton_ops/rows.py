@@ -13,38 +13,49 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-BLOCK = 4096
-"""Logits a program holds at once."""
-WARPS = 8
+BLOCK, WARPS = 4096, 16
+"""Logits a program holds at once: row_dlogits and row_kl. The fastest of a grid on an H100, as are row_stats' below."""
+STATS_BLOCK, STATS_WARPS = 1024, 8
+LOWEST = tl.constexpr(-3.0e38)
+"""Below every logit but -inf; finite, so that its difference to -inf is no NaN."""
 
 
 @triton.jit
 def row_stats_kernel(logits, target, logprob, entropy, lse, V, stride, inverse_temperature, BLOCK_V: tl.constexpr):
-    """One pass: running maximum m, s = sum exp(z - m), w = sum exp(z - m) (z - m)."""
+    """One pass: lane by lane the running maximum m, s = sum exp(z - m), w = sum exp(z - m) (z - m); lanes meet last.
+
+    So no lane waits for another, and one exponential a logit does: either m or z is the new maximum.
+    """
     row = tl.program_id(0).to(tl.int64)
     z_row = logits + row * stride
-    m = -float("inf")
-    s = 0.0
-    w = 0.0
+    lane = tl.arange(0, BLOCK_V)
+    m = tl.full([BLOCK_V], LOWEST, tl.float32)
+    s = tl.zeros([BLOCK_V], tl.float32)
+    w = tl.zeros([BLOCK_V], tl.float32)
     for start in range(0, V, BLOCK_V):
-        column = start + tl.arange(0, BLOCK_V)
+        column = start + lane
         z = tl.load(z_row + column, mask=column < V, other=-float("inf")) * inverse_temperature
-        m_new = tl.maximum(m, tl.max(z, 0))
-        # All -inf so far: -inf - -inf would be NaN.
-        base = tl.where(m_new == -float("inf"), 0.0, m_new)
-        moved = tl.where(m == -float("inf"), 0.0, m - base)
-        decay = tl.exp(moved)
-        e = tl.exp(z - base)
-        w = decay * (w + moved * s) + tl.sum(tl.where(e > 0, e * (z - base), 0.0), 0)
-        s = decay * s + tl.sum(e, 0)
-        m = m_new
-    log_s = tl.log(s)
+        above = z - m
+        small = tl.exp(-tl.abs(above))
+        rises = above > 0
+        decay = tl.where(rises, small, 1.0)
+        w = decay * (w - tl.where(rises, above, 0.0) * s)
+        # A logit of -inf has weight 0, and 0 * -inf would be NaN.
+        w += tl.where(rises | (small == 0), 0.0, small * above)
+        s = decay * s + tl.where(rises, 1.0, small)
+        m = tl.maximum(m, z)
+    m_row = tl.max(m, 0)
+    below = m - m_row
+    decay = tl.exp(below)
+    s_row = tl.sum(decay * s, 0)
+    w_row = tl.sum(decay * (w + below * s), 0)
+    log_s = tl.log(s_row)
     t = tl.load(target + row)
     kept = t >= 0
     z_t = tl.load(z_row + t, mask=kept & (t < V), other=float("nan")) * inverse_temperature
-    tl.store(lse + row, m + log_s)
-    tl.store(logprob + row, tl.where(kept, z_t - m - log_s, 0.0))
-    tl.store(entropy + row, tl.where(kept, log_s - w / s, 0.0))
+    tl.store(lse + row, m_row + log_s)
+    tl.store(logprob + row, tl.where(kept, z_t - m_row - log_s, 0.0))
+    tl.store(entropy + row, tl.where(kept, log_s - w_row / s_row, 0.0))
 
 
 @triton.jit
@@ -128,8 +139,8 @@ def row_stats(logits_RV: Tensor, target_R: Tensor, temperature: float) -> tuple[
         V,
         logits_RV.stride(0),
         1 / temperature,
-        BLOCK_V=BLOCK,
-        num_warps=WARPS,
+        BLOCK_V=STATS_BLOCK,
+        num_warps=STATS_WARPS,
     )
     return logprob_R, entropy_R, lse_R
 

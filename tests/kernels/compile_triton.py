@@ -24,7 +24,7 @@ SCALARS = {
 BLOCK_V = {"BLOCK_V": rows.BLOCK}
 BOTH = {"HAS_DLOGPROB": True, "HAS_DENTROPY": True, **BLOCK_V}
 KERNELS = [
-    (rows.row_stats_kernel, BLOCK_V, {}, rows.WARPS),
+    (rows.row_stats_kernel, {"BLOCK_V": rows.STATS_BLOCK}, {}, rows.STATS_WARPS),
     *((rows.row_dlogits_kernel, BOTH, {"out": dtype}, rows.WARPS) for dtype in ("*bf16", "*fp16", "*fp32")),
     (rows.row_dlogits_kernel, {**BOTH, "HAS_DENTROPY": False}, {"out": "*bf16"}, rows.WARPS),
     (rows.row_kl_kernel, BLOCK_V, {}, rows.WARPS),

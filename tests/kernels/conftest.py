@@ -12,6 +12,13 @@ from sandwiching.kernels.backends import BACKENDS, ENVIRONMENT, has_triton, use_
 
 HeadCase = Callable[..., tuple[Tensor, Tensor, Tensor]]
 needs_triton = pytest.mark.skipif(not has_triton(), reason="Triton is not installed")
+PLACES = [
+    pytest.param(("torch", "cpu"), id="torch"),
+    pytest.param(("triton", "cpu"), id="triton", marks=needs_triton),
+    pytest.param(("torch", "cuda"), id="torch-on-gpu", marks=pytest.mark.gpu),
+    pytest.param(("triton", "cuda"), id="triton-on-gpu", marks=pytest.mark.gpu),
+]
+"""Backend and device; on CPU Triton is interpreted."""
 
 
 @pytest.fixture(autouse=True)
@@ -21,12 +28,15 @@ def _auto_backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     use_backend("auto")
 
 
-@pytest.fixture(params=["torch", pytest.param("triton", marks=needs_triton)])
-def backend(request: pytest.FixtureRequest) -> str:
-    """Runs the test on the torch backend and on Triton's interpreter."""
-    assert request.param in BACKENDS
-    use_backend(request.param)
-    return request.param
+@pytest.fixture(params=PLACES)
+def backend(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Runs the test on each backend and device; new tensors lie on that device."""
+    name, device = request.param
+    assert name in BACKENDS
+    use_backend(name)
+    torch.set_default_device(device)
+    yield name
+    torch.set_default_device(None)
 
 
 @pytest.fixture
@@ -36,12 +46,12 @@ def head_case() -> HeadCase:
     def case(
         N: int, D: int, V: int, dtype: torch.dtype = torch.float32, std: float = 6.0, mean: float = -8.0, seed: int = 0
     ) -> tuple[Tensor, Tensor, Tensor]:
-        generator = torch.Generator().manual_seed(seed)
-        hidden_ND = torch.randn(N, D, generator=generator)
-        weight_VD = torch.randn(V, D, generator=generator) * std / (D - 1) ** 0.5
+        torch.manual_seed(seed)
+        hidden_ND = torch.randn(N, D)
+        weight_VD = torch.randn(V, D) * std / (D - 1) ** 0.5
         # The last feature is constant, and shifts all logits.
         hidden_ND[:, -1], weight_VD[:, -1] = 1.0, mean
-        target_N = torch.randint(V, (N,), generator=generator)
+        target_N = torch.randint(V, (N,))
         target_N[: min(N, 3)] = torch.tensor([-100, 0, V - 1])[: min(N, 3)]
         return hidden_ND.to(dtype), weight_VD.to(dtype), target_N
 

@@ -17,10 +17,10 @@ def step(head_case):
 
     def make(dtype=torch.float32, N=63, V=1300):
         hidden_ND, weight_VD, target_N = head_case(N, 24, V, dtype)
-        generator = torch.Generator().manual_seed(2)
-        old_N = linear_logprob(hidden_ND, weight_VD, target_N, 0.7)[0] + 0.3 * torch.randn(N, generator=generator)
-        advantage_N = torch.randn(N, generator=generator)
-        mask_N = (torch.rand(N, generator=generator) > 0.3) & (target_N >= 0)
+        torch.manual_seed(2)
+        old_N = linear_logprob(hidden_ND, weight_VD, target_N, 0.7)[0] + 0.3 * torch.randn(N)
+        advantage_N = torch.randn(N)
+        mask_N = (torch.rand(N) > 0.3) & (target_N >= 0)
         old_N[5:7] += torch.tensor([30.0, -30.0])  # beyond the clamp of the log-ratio
         advantage_N[5:7], mask_N[5:7] = 1.0, True
         return hidden_ND, weight_VD, target_N, old_N, advantage_N, mask_N

@@ -1,6 +1,8 @@
 # pyright: reportCallIssue=false
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -15,21 +17,32 @@ needs_triton = pytest.mark.skipif(not has_triton(), reason="Triton is not instal
 needs_library = pytest.mark.skipif(not CUDA_LIBRARY.exists(), reason="python setup.py build_kernels was not run")
 
 
-@pytest.fixture(params=["torch", pytest.param("triton", marks=needs_triton), pytest.param("cuda", marks=needs_library)])
-def returns_backend(request: pytest.FixtureRequest) -> str:
-    """Every backend of token_returns; the CUDA library runs its CPU loop here."""
-    use_backend(request.param)
-    return request.param
+PLACES = [
+    pytest.param(("torch", "cpu"), id="torch"),
+    pytest.param(("triton", "cpu"), id="triton", marks=needs_triton),
+    pytest.param(("cuda", "cpu"), id="cuda", marks=needs_library),
+    *(pytest.param((name, "cuda"), id=f"{name}-on-gpu", marks=pytest.mark.gpu) for name in ("torch", "triton", "cuda")),
+]
+
+
+@pytest.fixture(params=PLACES)
+def returns_backend(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Every backend of token_returns on each device; on CPU the CUDA library runs a loop."""
+    name, device = request.param
+    use_backend(name)
+    torch.set_default_device(device)
+    yield name
+    torch.set_default_device(None)
 
 
 def batch(lengths, T, seed=0, scale=1.0):
     """score, kl, values and mask of responses of these lengths, with NaN behind them."""
-    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
     B = len(lengths)
     mask_BT = torch.arange(T) < torch.tensor(lengths)[:, None]
-    kl_BT, values_BT = (scale * torch.randn(B, T, generator=generator) for _ in range(2))
+    kl_BT, values_BT = (scale * torch.randn(B, T) for _ in range(2))
     kl_BT[~mask_BT], values_BT[~mask_BT] = torch.nan, torch.nan
-    return scale * torch.randn(B, generator=generator), kl_BT, values_BT, mask_BT
+    return scale * torch.randn(B), kl_BT, values_BT, mask_BT
 
 
 def double(arguments):
