@@ -46,6 +46,9 @@ class BuildKernels(Command):
         LIBRARY.parent.mkdir(exist_ok=True)
         root = Path(torch.origin).parent
         paths = [f"-I{root / 'include'}", f"-L{root / 'lib'}", "-ltorch_cpu"]
+        if (root / "lib" / "libtorch_cuda.so").exists():
+            # For the current stream: a weak symbol, which alone does not make a linker keep a library.
+            paths += ["-Xlinker", "--no-as-needed", "-ltorch_cuda"]
         subprocess.run([nvcc, *FLAGS, str(SOURCE), *paths, "-o", str(LIBRARY)], check=True)
 
 

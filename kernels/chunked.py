@@ -22,7 +22,7 @@ from sandwiching.kernels.head import Head
 from sandwiching.kernels.surrogate import clipped_surrogate
 
 IGNORED = -100
-CHUNK_BYTES = {"cpu": 64 * 2**20, "cuda": 2**30}
+CHUNK_BYTES = {"cpu": 64 * 2**20, "cuda": 5 * 2**28}
 """Size of the workspace for logits, by device."""
 MOST_ROWS = 2048
 """Of a chunk: they keep a GPU busy, and the last chunk of a batch is padded to them."""

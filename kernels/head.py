@@ -45,8 +45,10 @@ class Head:
         return torch.empty_like(logits_RV, dtype=self.input_dtype) if self.is_cuda_half else logits_RV
 
     def dhidden(self, dlogits_RV: Tensor) -> Tensor:
-        """dlogits @ weight, in the GEMM's own output dtype."""
+        """dlogits @ weight, with fp32 sums in fp32: a half-precision GEMM may round what its parts sum to."""
         with self._products():
+            if self.is_cuda_half:
+                return torch.mm(dlogits_RV, self.weight_VD, out_dtype=self.sums)
             return torch.mm(dlogits_RV, self.weight_VD)
 
     def add_dweight(self, dweight_VD: Tensor, dlogits_RV: Tensor, hidden_RD: Tensor) -> None:

@@ -54,7 +54,7 @@ def linear_logprob(
     hidden [N, D] is rounded to weight's dtype (fp32, bf16, fp16; fp64 gives fp64), logits are fp32. target [N] int64;
     negative ones (-100) give 0, 0 and no gradient. Gradients to hidden, weight and bias, sums over rows in fp32; logits
     are computed again in backward; on a GPU half-precision weights meet gradients of logits in their own dtype, as
-    under autocast. chunk_bytes bounds the logits held at once (0: 1 GiB on a GPU, 64 MiB on CPU; at least 128 or 16
+    under autocast. chunk_bytes bounds the logits held at once (0: 1.25 GiB on a GPU, 64 MiB on CPU; at least 128 or 16
     rows, at most 2048). Raises ValueError for shapes, dtypes or a temperature that do not fit, for targets outside the
     vocabulary (on CPU; on a GPU their log-prob is NaN), and for a weight that ZeRO-3 holds elsewhere.
     """

@@ -34,5 +34,5 @@ STAGES: dict[str, StageSpec] = {
     "ppo": StageSpec(
         "sandwiching.training.ppo:train_ppo", 4, ("model", "task", "data", "reward_model", "ppo"), "roles"
     ),
-    "check": StageSpec("sandwiching.oversight.check:check", 3, ("model", "task", "data", "check"), "roles"),
+    "check": StageSpec("sandwiching.oversight.check:check", 4, ("model", "task", "data", "check"), "roles"),
 }

@@ -54,6 +54,10 @@ class RoleActor:
         else:
             self.role = DeepSpeedLearner(spec, self.resources)
 
+    def weights(self) -> dict[str, Tensor]:
+        """Of a learner, on the CPU: who gets them may have no GPU."""
+        return {name: tensor.cpu() for name, tensor in self.role.weights().items()}
+
     def call(self, method: str, *arguments: Any) -> Any:
         """A method of the hosted role."""
         return getattr(self.role, method)(*arguments)
@@ -161,7 +165,7 @@ class LearnerGroup(Group):
 
     def weights(self) -> Mapping[str, Tensor]:
         """From rank 0; all ranks take part (ZeRO-3 gathers)."""
-        return self.all("weights")[0]
+        return ray.get([actor.weights.remote() for actor in self.actors])[0]
 
     def layer_states(self, tokens: Sequence[int]) -> Tensor:
         """From rank 0; all ranks take part (ZeRO-3 gathers)."""

@@ -43,11 +43,15 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """All rows, the same by cell of the knowledge table and by kind of prompt, and the sentence that comes first."""
+    """All rows, the same by cell of the knowledge table and by kind of prompt, and the sentence that comes first.
+
+    between: by arm, its difference from the first arm in each measure.
+    """
 
     headline: str
     covers: str
     rows: list[Row]
+    between: dict[str, dict[str, Interval]]
     cells: dict[str, list[Row]]
     kinds: dict[str, list[Row]]
 
@@ -95,6 +99,19 @@ def summary_rows(outcomes: Outcomes, ceiling: str | None, confidence: float) -> 
     return rows
 
 
+def differences_between(outcomes: Outcomes, confidence: float) -> dict[str, dict[str, Interval]]:
+    """Every later arm minus the first."""
+    first, *others = (name for name in outcomes.policies if name != FLOOR)
+    policies, groups = outcomes.policies, outcomes.groups
+    return {
+        name: {
+            measure: mean_interval(policies[name][measure] - policies[first][measure], groups, confidence)
+            for measure in MEASURES
+        }
+        for name in others
+    }
+
+
 def summarise(outcomes: Outcomes, ceiling: str | None, confidence: float) -> Summary:
     """The whole summary of a check."""
     rows = summary_rows(outcomes, ceiling, confidence)
@@ -109,6 +126,7 @@ def summarise(outcomes: Outcomes, ceiling: str | None, confidence: float) -> Sum
         headline="\n".join(headline(row, rows) for row in rows if row.role == "arm") or "No arm besides the ceiling.",
         covers=rows[-1].levels["free"].covers,
         rows=rows,
+        between=differences_between(outcomes, confidence),
         cells=split(outcomes.cells),
         kinds=split(outcomes.kinds),
     )

@@ -70,6 +70,15 @@ def raters_table(rows: Sequence[Row]) -> Table:
     return table
 
 
+def between_table(first: str, between: Mapping[str, Mapping[str, Interval]]) -> Table:
+    """Arms against the first one."""
+    columns = ("", "forced correct", "free correct", "approval")
+    table = _table(f"Arms minus {first}, paired by prompt and training seed", columns)
+    for name, differences in between.items():
+        _add(table, [name, *(signed(differences[measure]) for measure in (*CORRECT, "approval"))])
+    return table
+
+
 def split_table(title: str, parts: Mapping[str, Sequence[Row]]) -> Table:
     """A block of rows for each cell of the knowledge table, or each kind of prompt."""
     table = _table(title, ("", "", "forced correct", "free correct", "gain forced", "gain free"))
@@ -90,11 +99,16 @@ def render(summary: Summary) -> RenderableType:
         Text(f"{size.items} prompts in {size.groups} groups; each interval {summary.covers}.\n", style="dim"),
         main_table(summary.rows),
         raters_table(summary.rows),
+        *([between_table(_first_arm(summary.rows), summary.between)] if summary.between else []),
         split_table("By cell of the knowledge table", summary.cells),
     ]
     if len(summary.kinds) > 1:
         parts.append(split_table("By kind of prompt", summary.kinds))
     return Group(*parts)
+
+
+def _first_arm(rows: Sequence[Row]) -> str:
+    return next(row.name for row in rows if row.role in ("arm", "ceiling"))
 
 
 def accuracy_table(accuracy: Mapping[str, Interval], over: Mapping[str, Mapping[str, Interval]], covers: str) -> Group:

@@ -183,7 +183,8 @@ class VLLMEngine:
                 refuse_other_weights(
                     AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(self.settings.model)), weights
                 )
-            return weights
+            self.pushed = None  # not the old weights beside the new
+            return {name: weight.to("cpu", copy=True) for name, weight in weights.items()}
         if self.template is None:
             base = load_causal_lm(self.settings.model, torch.float32)
             self.template = attach(base, self.lora, seed=0, task_type="CAUSAL_LM")

@@ -172,12 +172,14 @@ class DeepSpeedLearner:
         return dict(zip(names, values.tolist(), strict=True)) | known
 
     def weights(self) -> Mapping[str, Tensor]:
-        """What an engine needs to sample: adapter or all weights, on the CPU of rank 0; all ranks must call."""
+        """See Learner: on rank 0, where they lie, or copies on the CPU of what ZeRO-3 shards; all ranks must call."""
         with self.policy.gathered():
             model, whole = self.module.model, {}
             if distributed.rank() == 0:
                 named = adapter_weights(model) if isinstance(model, PeftModel) else model.state_dict()
-                whole = {name: tensor.detach().cpu().clone() for name, tensor in named.items()}
+                whole = {name: tensor.detach() for name, tensor in named.items()}
+                if self.policy.zero_stage == 3:
+                    whole = {name: tensor.to("cpu", copy=True) for name, tensor in whole.items()}
         if torch.cuda.is_available():
             torch.cuda.empty_cache()  # an engine on the same device wakes for these
         return whole
@@ -210,9 +212,9 @@ class DeepSpeedLearner:
         weights = self.weights()
         if distributed.rank() == 0:
             directory.mkdir(parents=True, exist_ok=True)
-            save_file(
-                {name: tensor.contiguous() for name, tensor in weights.items()}, directory / "weights.safetensors"
-            )
+            # Copies: tied weights share memory, which the format cannot say.
+            copies = {name: tensor.to("cpu", copy=True).contiguous() for name, tensor in weights.items()}
+            save_file(copies, directory / "weights.safetensors")
         distributed.barrier()
 
     def export(self, folder: StageFolder) -> None:

@@ -88,7 +88,10 @@ class Learner(Protocol):
         ...
 
     def weights(self) -> Mapping[str, Tensor]:
-        """What an engine needs to sample from the present policy: adapter, or all weights."""
+        """What an engine needs to sample from the present policy: adapter, or all weights.
+
+        They may be the learner's own: copy what must outlast the next update.
+        """
         ...
 
     def layer_states(self, tokens: Sequence[int]) -> Tensor:

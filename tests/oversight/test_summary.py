@@ -89,6 +89,24 @@ def test_the_table_shows_every_row_and_what_intervals_cover(make_record):
     assert "covers prompts and training runs." in five
 
 
+def test_arms_stand_against_the_first_one(make_record):
+    found = outcomes(make_record(seeds=range(5)))
+    summary = summarise(found, "ceiling", 0.95)
+    first, *others = (name for name in found.policies if name != "floor")
+    assert list(summary.between) == others
+    difference = found.policies["ceiling"]["free"] - found.policies[first]["free"]
+    assert summary.between["ceiling"]["free"].estimate == pytest.approx(difference.mean())
+    assert f"Arms minus {first}" in plain_text(render(summary))
+
+
+def test_one_arm_stands_against_none(make_record):
+    record = make_record()
+    record["arms"] = ["weak"]
+    summary = summarise(outcomes(record), None, 0.95)
+    assert summary.between == {}
+    assert "Arms minus" not in plain_text(render(summary))
+
+
 def test_results_are_json_without_infinities(make_record):
     assert json.dumps(jsonable({"low": -math.inf, "rows": (1.5, math.nan)}), allow_nan=False) == (
         '{"low": null, "rows": [1.5, null]}'
