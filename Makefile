@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip --quiet --quiet --disable-pip-version-check
 PYTEST := $(BIN)/pytest -q
 
-.PHONY: setup setup-vllm demo test test-slow test-gpu test-vllm check bench
+.PHONY: setup setup-vllm demo test test-slow test-gpu test-vllm test-cluster check bench
 
 setup: .venv/.ready
 
@@ -36,16 +36,23 @@ demo: setup
 	$(BIN)/sandwich run configs/capitals.yaml
 
 test: setup
-	$(PYTEST) -m "not gpu and not slow and not vllm"
+	$(PYTEST) -m "not gpu and not slow and not vllm and not cluster"
 
 test-slow: setup
-	$(PYTEST) -m "slow and not gpu and not vllm"
+	$(PYTEST) -m "slow and not gpu and not vllm and not cluster"
 
 test-gpu: setup
-	TRITON_INTERPRET=0 $(PYTEST) -m "gpu and not vllm"
+	TRITON_INTERPRET=0 $(PYTEST) -m "gpu and not vllm and not cluster"
 
 test-vllm: setup setup-vllm
-	$(PYTEST) -m vllm
+	$(PYTEST) -m "vllm and not cluster"
+
+# As root, as in a container of CI; elsewhere install them yourself.
+test-cluster: setup
+	@for tool in sbatch munged shellcheck; do command -v $$tool >/dev/null || missing=1; done; \
+	if [ -n "$$missing" ]; then apt-get -qq update && \
+		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends slurm-wlm munge shellcheck; fi
+	$(PYTEST) -m cluster
 
 check: setup
 	$(BIN)/ruff check .

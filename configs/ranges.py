@@ -111,10 +111,13 @@ RANGES: dict[str, Range] = {
     "ResourcesConfig.checkpoint_every": AT_LEAST_1,
     "ResourcesConfig.keep": AT_LEAST_1,
     "ResourcesConfig.start_timeout": ABOVE_0,
+    "ResourcesConfig.call_timeout": ABOVE_0,
     "VLLMConfig.tensor_parallel": AT_LEAST_1,
     "VLLMConfig.memory_share": INSIDE_SHARE,
+    "VLLMConfig.threads": AT_LEAST_1,
     "VLLMConfig.start_timeout": ABOVE_0,
     "VLLMConfig.timeout": ABOVE_0,
+    "SlurmConfig.signal_seconds": Range(1, 65535),
 }
 
 TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio", "comet_ml", "aim", "clearml", "dvclive", "swanlab")
@@ -153,6 +156,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "CheckConfig.floor": ("sft",),
     "ArmConfig.tier": ("weak", "expert"),
     "ResourcesConfig.kernels": ("auto", "torch", "triton", "cuda", "reference"),
+    "ContainerConfig.runtime": ("pyxis", "apptainer"),
 }
 
 FREE_TEXT = (
@@ -169,6 +173,15 @@ FREE_TEXT = (
     "CheckConfig.ceiling",
     "TrackingConfig.project",
     "VLLMConfig.python",
+    "SlurmConfig.account",
+    "SlurmConfig.partition",
+    "SlurmConfig.qos",
+    "SlurmConfig.gres",
+    "SlurmConfig.constraint",
+    "SlurmConfig.time",
+    "SlurmConfig.prologue",
+    "SlurmConfig.scratch",
+    "ContainerConfig.image",
     "Config.name",
 )
-"""Text that may be anything here; some of it is checked in validate.py."""
+"""Text that may be anything here; some of it is checked in validate.py and slurm_block.py."""

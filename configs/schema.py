@@ -1,7 +1,7 @@
 """Every setting of a run: YAML is these dataclasses and nothing else. Importing this module never imports torch.
 
-Blocks named in `launch.stages.STAGES` enter a stage's key; `resources` and `tracking` never do, since they say how a
-result is computed, not what it is.
+Blocks named in `launch.stages.STAGES` enter a stage's key; `resources`, `tracking` and `slurm` never do, since they say
+how a result is computed, not what it is.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from omegaconf import MISSING
 
 from sandwiching.configs.data_blocks import TASKS, CapitalsTask, DataConfig, JudgementsTask, SplitsConfig, TaskConfig
 from sandwiching.configs.model_blocks import LoraConfig, ModelConfig, OptimizerConfig, SamplingConfig
+from sandwiching.configs.slurm_block import ContainerConfig, SlurmConfig
 from sandwiching.configs.stage_blocks import (
     CheckConfig,
     JudgementsConfig,
@@ -29,6 +30,7 @@ __all__ = [
     "CapitalsTask",
     "CheckConfig",
     "Config",
+    "ContainerConfig",
     "DataConfig",
     "JudgementsConfig",
     "JudgementsTask",
@@ -42,6 +44,7 @@ __all__ = [
     "RewardModelConfig",
     "SamplingConfig",
     "SftConfig",
+    "SlurmConfig",
     "SplitsConfig",
     "TaskConfig",
     "TrackingConfig",
@@ -68,6 +71,8 @@ class VLLMConfig:
     """GPUs that share one engine."""
     memory_share: float = 0.3
     """Share of a GPU's memory for weights, keys and values of one engine."""
+    threads: int | None = None
+    """Threads of one engine on CPU; null: as many as its trainer has, which works meanwhile with ppo.staleness=1."""
     start_timeout: float = 300.0
     """Seconds until an engine has to answer."""
     timeout: float = 1800.0
@@ -110,6 +115,8 @@ class ResourcesConfig:
     """Checkpoints kept."""
     start_timeout: float = 120.0
     """Seconds to wait for workers to start."""
+    call_timeout: float = 7200.0
+    """Seconds for one call of a role on Ray (a rollout, an update); its process counts as lost after them."""
     profile: bool = False
     """Trace the second PPO step of this start (`sandwich run --profile`): profile.json and profile.txt beside it."""
     vllm: VLLMConfig = field(default_factory=VLLMConfig)
@@ -159,3 +166,5 @@ class Config:
     """How."""
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     """Trackers."""
+    slurm: SlurmConfig = field(default_factory=SlurmConfig)
+    """How SLURM is asked."""

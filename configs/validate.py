@@ -10,6 +10,7 @@ from typing import Any
 from sandwiching.configs.algebra import divisibility_problems
 from sandwiching.configs.ranges import CHOICES, RANGES
 from sandwiching.configs.schema import CapitalsTask, Config, JudgementsTask
+from sandwiching.configs.slurm_block import slurm_problems
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -19,7 +20,7 @@ def problems(config: Config) -> list[str]:
     single = [*_out_of_range(config, ""), *_names(config)]
     if single:
         return single
-    checks = (divisibility_problems, _lengths, _arms, _data, _ppo, _panels, _devices)
+    checks = (divisibility_problems, _lengths, _arms, _data, _ppo, _panels, _devices, _slurm)
     return [problem for check in checks for problem in check(config)]
 
 
@@ -148,6 +149,10 @@ def _panels(config: Config) -> Iterator[str]:
     for name, wanted, panel, size in asked:
         if wanted > size:
             yield f"{name}={wanted} is more than {panel}={size}; set {name} to at most {size}"
+
+
+def _slurm(config: Config) -> Iterator[str]:
+    yield from slurm_problems(config.slurm, config.resources.gpus // config.resources.nodes)
 
 
 def _devices(config: Config) -> Iterator[str]:

@@ -16,7 +16,9 @@ import typer
 from rich.console import Console
 
 from sandwiching.configs.load import load
+from sandwiching.launch.arguments import AsJson, ConfigPath, Overrides, RunDir, StorePath
 from sandwiching.launch.failures import ExitCode
+from sandwiching.launch.submit_commands import submit_app
 from sandwiching.training.artifacts import Store
 
 PIPED_WIDTH = 140
@@ -29,11 +31,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 failed, 2 wrong input, 3 stopped by a gate, 75 stopped by a signal: run me again.",
 )
 
-ConfigPath = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped config (capitals, tiny, ...).")]
-Overrides = Annotated[list[str] | None, typer.Argument(help="Settings as key=value, e.g. ppo.steps=20.")]
-RunDir = Annotated[Path | None, typer.Option(help="The run's folder. [default: runs/<name>]", show_default=False)]
-StorePath = Annotated[Path, typer.Option(help="Folder of artifacts, shared by runs.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+app.add_typer(submit_app, name="submit")
 
 
 @app.command("plan")
@@ -90,11 +88,16 @@ def run_command(
 def status_command(
     run: Annotated[str, typer.Argument(help="A run's folder or name, or its config.")],
     as_json: AsJson = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Cancel the run's SLURM job first.")] = False,
 ) -> None:
-    """Show how far a run is, from its files: stages, speed, last metrics, last error."""
+    """Show how far a run is, from its files: stages, speed, last metrics, last error. And its SLURM job's state."""
+    from sandwiching.launch.slurm import cancel as cancel_jobs
     from sandwiching.launch.status import read_status, show
 
-    status = read_status(find_run(run))
+    folder = find_run(run)
+    if cancel:
+        typer.echo(f"cancelled SLURM job {', '.join(cancel_jobs(folder))}", err=True)
+    status = read_status(folder)
     if as_json:
         typer.echo(json.dumps(status.as_json(), indent=1))
     else:

@@ -6,6 +6,8 @@ import errno
 import sys
 from enum import IntEnum
 
+from sandwiching.training.artifacts import Stopped
+
 AGAIN = "the same command goes on from the last checkpoint"
 
 
@@ -27,6 +29,8 @@ def explain(error: BaseException) -> tuple[ExitCode, str]:
     """Exit code and message."""
     error = root_cause(error)
     text = _first_line(error)
+    if isinstance(error, Stopped):
+        return ExitCode.REQUEUE, f"{text}, and is saved; the same command goes on from there"
     if isinstance(error, KeyboardInterrupt):
         return ExitCode.REQUEUE, f"stopped; {AGAIN}"
     if isinstance(error, FloatingPointError):

@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
 import ray
-from ray.exceptions import GetTimeoutError
+from ray.exceptions import GetTimeoutError, RayActorError
 from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
+from ray.train.v2.api.exceptions import WorkerGroupError
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from sandwiching.configs.schema import ResourcesConfig
 from sandwiching.launch.cluster import DoesNotFit, bundles, start_ray, usable_cpus
 from sandwiching.launch.environment import device_environment, prepare_process
-from sandwiching.launch.workers import EngineGroup, Group, LearnerGroup, RoleActor, ScorerGroup
+from sandwiching.launch.groups import MOST_LOST, EngineGroup, Group, LearnerGroup, LearnerLost, ScorerGroup
+from sandwiching.launch.workers import RoleActor
+from sandwiching.training.artifacts import MANIFEST
 from sandwiching.training.roles import EngineSpec, LearnerSpec, ScorerSpec
 from sandwiching.training.stage import StageCall, execute
 
 G = TypeVar("G", bound=Group)
+log = logging.getLogger(__name__)
 
 
 def train_loop(config: dict[str, Any]) -> None:
-    """What every Ray Train worker runs: its rank of each stage, in a process that stays warm."""
+    """What every Ray Train worker runs: its rank of each stage, in a process that stays warm.
+
+    Workers that take the place of lost ones begin with the first stage that is not done.
+    """
     import torch
 
     from sandwiching.training.distributed import single_process_env
@@ -36,6 +45,8 @@ def train_loop(config: dict[str, Any]) -> None:
         torch.cuda.set_device(get_device())
     single_process_env()
     for call in config["calls"]:
+        if (call.folder.path / MANIFEST).exists():
+            continue
         execute(call, resources=config["resources"])
 
 
@@ -52,7 +63,6 @@ class RayRoles:
         """Engines over resources.rollout_engines actors."""
         group = self._group("engine", EngineGroup, self.resources.rollout_engines, self.resources.learner_ranks)
         group.host(spec, self.resources.vllm.start_timeout if spec.kind == "vllm" else 0.0)
-        group.version = 0
         return group
 
     def scorer(self, spec: ScorerSpec) -> ScorerGroup:
@@ -86,8 +96,8 @@ class RayRoles:
         if name not in self.groups:
             placement = self._place()
             offset = 0 if self.resources.colocate else first
-            actors = [self._actor(placement, offset + i) for i in range(count)]
-            self.groups[name] = kind(actors, self.resources.start_timeout)
+            make = partial(self._actor, kind.actor, placement, offset)
+            self.groups[name] = kind(make, count, self.resources)
         group = self.groups[name]
         assert isinstance(group, kind)
         return group
@@ -105,7 +115,8 @@ class RayRoles:
                 ) from error
         return self.placement
 
-    def _actor(self, placement: PlacementGroup, bundle: int) -> Any:
+    def _actor(self, kind: type[RoleActor], placement: PlacementGroup, first: int, i: int) -> Any:
+        bundle = first + i
         room = bundles(self.resources)[bundle]
         share = 0.3 if self.resources.colocate else 1.0
         options = {
@@ -114,7 +125,7 @@ class RayRoles:
             "scheduling_strategy": PlacementGroupSchedulingStrategy(placement, placement_group_bundle_index=bundle),
             "runtime_env": {"env_vars": process_environment(max(1, int(room.cpus)), self.resources.gpus)},
         }
-        return ray.remote(RoleActor).options(**options).remote(self.resources, max(1, int(room.cpus)))
+        return ray.remote(kind).options(**options).remote(self.resources, max(1, int(room.cpus)))
 
 
 def process_environment(threads: int, gpus: int) -> dict[str, str]:
@@ -156,11 +167,14 @@ class RayRunner:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _fit(self, calls: list[StageCall], groups: int) -> None:
+        again(lambda: self._trainer(calls, groups).fit(), lambda: None)
+
+    def _trainer(self, calls: list[StageCall], groups: int) -> TorchTrainer:
         ranks = self.resources.learner_ranks
         cpus = usable_cpus(self.resources) * self.resources.nodes / (ranks * groups)
         gpus = 1 if self.resources.gpus else 0
         threads = max(1, int(cpus))
-        TorchTrainer(
+        return TorchTrainer(
             train_loop,
             train_loop_config={"calls": calls, "resources": self.resources, "threads": threads},
             torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
@@ -174,9 +188,31 @@ class RayRunner:
                 storage_path=str(self.storage.resolve()),
                 worker_runtime_env={"env_vars": process_environment(threads, self.resources.gpus)},
             ),
-        ).fit()
+        )
 
     def run_with_roles(self, calls: Sequence[StageCall]) -> None:
         """The loop runs here, in the driver; its roles are actors."""
         for call in calls:
-            execute(call, resources=self.resources, roles=self.roles)
+            again(partial(execute, call, resources=self.resources, roles=self.roles), self.roles.close)
+
+
+def again(run: Callable[[], Any], clear: Callable[[], None]) -> None:
+    """Run, and when processes with state were lost `clear` and run again: stages go on from their newest checkpoint."""
+    for _ in range(MOST_LOST):
+        try:
+            run()
+        except (LearnerLost, WorkerGroupError) as error:
+            if not process_is_lost(error):
+                raise
+            log.warning("%s; the stage goes on from its newest checkpoint with new processes", error)
+            clear()
+        else:
+            return
+    run()
+
+
+def process_is_lost(error: LearnerLost | WorkerGroupError) -> bool:
+    """Not for what a stage itself raised, which it would raise again."""
+    if isinstance(error, LearnerLost):
+        return True
+    return any(isinstance(failure, RayActorError) for failure in error.worker_failures.values())

@@ -11,6 +11,7 @@ from sandwiching.configs.load import to_yaml
 from sandwiching.configs.schema import Config
 from sandwiching.launch.graph import Graph, Node
 from sandwiching.launch.stages import STAGES
+from sandwiching.launch.stopping import StopSignals
 from sandwiching.training.artifacts import StageFolder, Store, write_atomic
 from sandwiching.training.stage import StageCall
 
@@ -96,7 +97,14 @@ def wanted_nodes(graph: Graph, only: str | None) -> list[Node]:
 
 
 def run(
-    config: Config, graph: Graph, store: Store, run_dir: Path, runner: Runner, watcher: Watcher, only: str | None = None
+    config: Config,
+    graph: Graph,
+    store: Store,
+    run_dir: Path,
+    runner: Runner,
+    watcher: Watcher,
+    signals: StopSignals,
+    only: str | None = None,
 ) -> None:
     """Make every wanted artifact that is missing; finished ones are skipped, unfinished ones resumed."""
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -111,13 +119,15 @@ def run(
                 started.enter_context(runner)
                 active = True
             if missing:
-                run_batch(missing, store, run_dir, runner, watcher)
+                run_batch(missing, store, run_dir, runner, watcher, signals)
             for node in batch:
                 link(node, store, run_dir)
                 watcher.done(node.slug, skipped=node not in missing)
 
 
-def run_batch(nodes: Sequence[Node], store: Store, run_dir: Path, runner: Runner, watcher: Watcher) -> None:
+def run_batch(
+    nodes: Sequence[Node], store: Store, run_dir: Path, runner: Runner, watcher: Watcher, signals: StopSignals
+) -> None:
     """Run nodes of one stage, holding the lock of each. What another process made meanwhile is skipped."""
     with ExitStack() as claims:
         calls = {}
@@ -128,7 +138,6 @@ def run_batch(nodes: Sequence[Node], store: Store, run_dir: Path, runner: Runner
             link(node, store, run_dir)
         watcher.watch({slug: call.folder.path for slug, call in calls.items()})
         ordered = [calls[node.slug] for node in nodes if node.slug in calls]
-        if STAGES[nodes[0].stage].home == "ranks":
-            runner.run_on_ranks(ordered)
-        else:
-            runner.run_with_roles(ordered)
+        run = runner.run_on_ranks if STAGES[nodes[0].stage].home == "ranks" else runner.run_with_roles
+        with signals.working([call.folder for call in ordered]):
+            run(ordered)

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
 
 from sandwiching.configs.schema import Config
 from sandwiching.launch.environment import set_library_environment
-from sandwiching.launch.failures import Terminated
 from sandwiching.launch.graph import Graph, Node, build_graph
 from sandwiching.launch.plan import make_plan
 from sandwiching.launch.run import Runner, run, wanted_nodes
 from sandwiching.launch.status import PLAN_FILE
+from sandwiching.launch.stopping import StopSignals
 from sandwiching.launch.tracking import TrackerProcess
 from sandwiching.policy.base_models import BUILT_IN, identity, resolve
 from sandwiching.training.artifacts import Store, write_atomic
@@ -33,7 +31,8 @@ def run_session(config: Config, store: Store, run_dir: Path, *, ray: bool, only:
     from sandwiching.launch.progress import ProgressView
 
     set_library_environment(config.resources.gpus)
-    stop_on_signals()
+    signals = StopSignals()
+    signals.install()
     config, store, run_dir = with_absolute_paths(config), Store(store.root.resolve()), run_dir.resolve()
     runner = make_runner(config, store, ray)
     if not ray and max(config.resources.learner_ranks, config.resources.rollout_engines) > 1:
@@ -44,7 +43,7 @@ def run_session(config: Config, store: Store, run_dir: Path, *, ray: bool, only:
     write_atomic(run_dir / PLAN_FILE, json.dumps(make_plan(config, graph, store, run_dir).as_json(), indent=1))
     tracker = TrackerProcess(run_dir, config.tracking.project, config.tracking.to)
     with tracker, ProgressView(console) as view:
-        run(config, graph, store, run_dir, runner, view, only)
+        run(config, graph, store, run_dir, runner, view, signals, only)
     for node in graph.of("check"):
         folder = node.folder(store)
         if folder is not None and (folder / "check.txt").exists():
@@ -97,13 +96,3 @@ def make_runner(config: Config, store: Store, ray: bool) -> Runner:
     from sandwiching.launch.local import LocalRunner
 
     return LocalRunner(config.resources)
-
-
-def stop_on_signals() -> None:
-    """SIGTERM and SIGUSR1 end the run as Ctrl-C does: locks are released, the exit code asks to be queued again."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Terminated(signal.Signals(number).name)
-
-    for number in (signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, stop)

@@ -1,4 +1,4 @@
-"""How far a run is, from its files alone: nothing is asked of the processes that write them."""
+"""How far a run is, from its files alone: nothing is asked of the processes that write them. SLURM is, of a job."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sandwiching.launch.attempts import AttemptRecord, read_attempts
+from sandwiching.launch.slurm import last_state
 from sandwiching.training.artifacts import MANIFEST
 from sandwiching.training.metrics import read_metrics
 
@@ -47,11 +48,12 @@ class StageStatus:
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """A run's stages in order, its attempts and the last error."""
+    """A run's stages in order, its attempts, the last error, and its SLURM job in words."""
 
     run_dir: str
     stages: list[StageStatus]
     attempts: list[AttemptRecord]
+    slurm: str | None = None
 
     @property
     def last_error(self) -> str | None:
@@ -65,11 +67,11 @@ class RunStatus:
 
 def read_status(run_dir: Path) -> RunStatus:
     """Status of the run in `run_dir`. Raises ValueError when no run was started there."""
-    plan, attempts = run_dir / PLAN_FILE, read_attempts(run_dir)
-    if not plan.exists() and not attempts:
+    plan, attempts, slurm = run_dir / PLAN_FILE, read_attempts(run_dir), last_state(run_dir)
+    if not plan.exists() and not attempts and slurm is None:
         raise ValueError(f"{run_dir}: no run was started here; start it with `sandwich run`")
     planned = json.loads(plan.read_text())["stages"] if plan.exists() else []
-    return RunStatus(str(run_dir), [_stage(stage) for stage in planned], attempts)
+    return RunStatus(str(run_dir), [_stage(stage) for stage in planned], attempts, slurm)
 
 
 def _stage(planned: dict[str, Any]) -> StageStatus:
@@ -122,7 +124,10 @@ def show(status: RunStatus, console: Console) -> None:
         metrics = "  ".join(f"{key} {value:.4g}" for key, value in _shown(stage.metrics).items())
         state = Text(stage.state, COLOURS[stage.state])
         table.add_row(stage.name, state, str(stage.attempt or ""), step, speed, left, Text(metrics))
-    console.print(table)
+    if status.stages:
+        console.print(table)
+    if status.slurm:
+        console.print(status.slurm, markup=False, highlight=False, soft_wrap=True)
     for attempt in status.attempts[-1:]:
         ended = "not ended" if attempt.ended is None else f"ended with exit code {attempt.exit_code}"
         started = time.strftime("%Y-%m-%d %H:%M", time.localtime(attempt.started))

@@ -58,6 +58,7 @@ class Work:
             write_atomic(file, value)
         self.done += 1
         self.folder.report(self.done, self.total)
+        self.folder.stop_if_asked()
         return json.loads(file.read_text())
 
 

@@ -71,6 +71,7 @@ def check_rewards(
     for done, (arm, seed) in enumerate(product(arms, seeds), start=1):
         outcomes[arm].append(arm_outcomes(pairs, _ensemble(_members(arm, seed, parents), ensembles[arm], model, roles)))
         folder.report(done, len(arms) * len(seeds))
+        folder.stop_if_asked()
     found = agreement(pairs, {arm: np.array(rows) for arm, rows in outcomes.items()}, check.confidence)
     record = {
         "split": check.split,

@@ -1,11 +1,13 @@
-"""kill -9 in the middle of SFT, of a reward model and of PPO, then the same command: the same bits as undisturbed."""
+"""SFT, a reward model and PPO killed or asked to stop, then the same command: the same bits as undisturbed."""
 
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
@@ -56,8 +58,8 @@ def records(root: Path, stage: str) -> list[dict[str, Any]]:
     ]
 
 
-def kill_in(root: Path, stage: str, *options: str) -> None:
-    """Start the command and kill it, with all its children, once the stage has written enough records."""
+def started(root: Path, stage: str, *options: str) -> subprocess.Popen:
+    """The command at work, once the stage has written enough records."""
     process = subprocess.Popen(
         command(root, *options),
         env=environment(),
@@ -65,17 +67,44 @@ def kill_in(root: Path, stage: str, *options: str) -> None:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+    wait_for(process, root, stage, KILLED[stage])
+    return process
+
+
+def wait_for(process: subprocess.Popen, root: Path, stage: str, steps: int) -> None:
+    """Until the stage has written so many records."""
     deadline = time.monotonic() + 300
-    while len(records(root, stage)) < KILLED[stage]:
-        assert process.poll() is None, f"the run ended before {KILLED[stage]} steps of {stage}"
+    while len(records(root, stage)) < steps:
+        assert process.poll() is None, f"the run ended before {steps} steps of {stage}"
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def kill_worker(process: subprocess.Popen, title: str) -> None:
+    """kill -9 one of the run's Ray workers, by what `ps` shows of it."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    next(child for child in children if title in " ".join(child.cmdline())).kill()
+
+
+def kill_in(root: Path, stage: str, *options: str) -> None:
+    """Kill the command in the stage, with all its children."""
+    process = started(root, stage, *options)
     # Ray's processes have sessions of their own, and would finish a short stage without their driver.
     for one in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
         with suppress(psutil.NoSuchProcess):
             one.kill()
     process.wait()
     assert not list((root / "store").glob(f"{stage}-*/manifest.json"))
+
+
+def stop_in(root: Path, stage: str, *options: str) -> None:
+    """Ask the command to stop in the stage, as SLURM does: no step that was recorded is lost."""
+    process = started(root, stage, *options)
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(timeout=100) == 75
+    (checkpoints,) = (root / "store").glob(f"{stage}-*/checkpoints")
+    newest = max(int(path.name.removeprefix("step_")) for path in checkpoints.glob("step_*"))
+    assert newest == len(records(root, stage)) >= KILLED[stage]
 
 
 def same(a: Any, b: Any) -> bool:
@@ -104,7 +133,8 @@ def differing_files(folder: Path, other: Path) -> list[str]:
         for name in weights
         if (folder / name).read_bytes().replace(places[0], b"") != (other / name).read_bytes().replace(places[1], b"")
     ]
-    states = [name for name in names if name.startswith("checkpoints/") and name.endswith((".pt", ".pth"))]
+    newest = max((folder / "checkpoints").iterdir(), key=lambda path: int(path.name.removeprefix("step_"))).name
+    states = [name for name in names if name.startswith(f"checkpoints/{newest}/") and name.endswith((".pt", ".pth"))]
     assert states
     for name in states:
         loaded = [torch.load(root / name, weights_only=False) for root in (folder, other)]
@@ -117,46 +147,65 @@ def without_time(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if not key.startswith("time/")} for row in rows]
 
 
-def disturb(root: Path, *options: str) -> tuple[Path, Path]:
-    """Two runs to the end: undisturbed, and killed once in each stage."""
-    undisturbed, disturbed = root / "undisturbed", root / "disturbed"
-    finish(undisturbed, *options)
-    for stage in KILLED:
-        kill_in(disturbed, stage, *options)
-    finish(disturbed, *options)
-    return undisturbed, disturbed
+def undisturbed(root: Path, *options: str) -> Path:
+    """A run to the end."""
+    finish(root, *options)
+    return root
 
 
-def check_same(undisturbed: Path, disturbed: Path) -> None:
+def disturbed(root: Path, disturb: Callable[..., None], *options: str) -> Path:
+    """A run that was disturbed once in each stage, to the end."""
     for stage in KILLED:
-        (folder,) = (path.parent for path in (undisturbed / "store").glob(f"{stage}-*/manifest.json"))
-        other = disturbed / "store" / folder.name
-        assert int((other / "attempt").read_text()) > 1
+        disturb(root, stage, *options)
+    finish(root, *options)
+    return root
+
+
+def check_same(one: Path, two: Path, attempts: int = 2) -> None:
+    for stage in KILLED:
+        (folder,) = (path.parent for path in (one / "store").glob(f"{stage}-*/manifest.json"))
+        other = two / "store" / folder.name
+        assert int((other / "attempt").read_text()) >= attempts
         assert differing_files(folder, other) == []
-        assert without_time(records(undisturbed, stage)) == without_time(records(disturbed, stage))
+        assert without_time(records(one, stage)) == without_time(records(two, stage))
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return disturb(tmp_path_factory.mktemp("resume"), "--no-ray")
+def right(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return undisturbed(tmp_path_factory.mktemp("right"), "--no-ray")
 
 
-def test_a_killed_run_goes_on_to_the_same_bits(runs: tuple[Path, Path]) -> None:
-    check_same(*runs)
+@pytest.mark.parametrize("disturb", [kill_in, stop_in])
+def test_a_disturbed_run_goes_on_to_the_same_bits(right: Path, tmp_path: Path, disturb: Callable[..., None]) -> None:
+    check_same(right, disturbed(tmp_path, disturb, "--no-ray"))
 
 
-def test_every_metric_is_documented(runs: tuple[Path, Path]) -> None:
+def test_every_metric_is_documented(right: Path) -> None:
     page = Path(__file__).parent.parent / "docs" / "metrics.md"
     known = re.findall(
         r"`([^`]+)`", "".join(line.split("|")[1] for line in page.read_text().splitlines() if "|" in line)
     )
-    manifests = [json.loads(file.read_text()) for file in (runs[0] / "store").glob("*/manifest.json")]
-    written = {key for stage in KILLED for record in records(runs[0], stage) for key in record}
+    manifests = [json.loads(file.read_text()) for file in (right / "store").glob("*/manifest.json")]
+    written = {key for stage in KILLED for record in records(right, stage) for key in record}
     written |= {key for manifest in manifests for key in manifest["metrics"]}
     assert {"ppo/kl", "sft/demonstrations"} <= written
     assert sorted(key for key in written if not any(fnmatch(key, pattern) for pattern in known)) == []
 
 
 @pytest.mark.slow
-def test_a_killed_run_on_ray_goes_on_to_the_same_bits(tmp_path: Path) -> None:
-    check_same(*disturb(tmp_path))
+def test_a_disturbed_run_on_ray_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    right = undisturbed(tmp_path / "right")
+    for disturb in (kill_in, stop_in):
+        check_same(right, disturbed(tmp_path / disturb.__name__, disturb))
+
+
+@pytest.mark.slow
+def test_lost_ray_processes_change_nothing(tmp_path: Path) -> None:
+    right, root = undisturbed(tmp_path / "right"), tmp_path / "lost"
+    process = started(root, "sft")
+    kill_worker(process, "TrainWorker")
+    for steps, title in ((1, "EngineActor"), (2, "ScorerActor"), (3, "LearnerActor")):
+        wait_for(process, root, "ppo", steps)
+        kill_worker(process, title)
+    assert process.wait(timeout=400) == 0
+    check_same(right, root, attempts=1)

@@ -19,12 +19,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 MANIFEST = "manifest.json"
-UNHASHED = ("checkpoints", "attempt", "progress.json", "cache", MANIFEST)
+STOP = "stop"
+UNHASHED = ("checkpoints", "attempt", "progress.json", "cache", STOP, MANIFEST)
 State = Literal["done", "resume", "new"]
 
 
 class StaleAttempt(RuntimeError):
     """A newer attempt owns the folder; what this process holds must not be written."""
+
+
+class Stopped(RuntimeError):
+    """The stage was asked to stop, and ended where what it has is saved."""
 
 
 class BrokenArtifact(ValueError):
@@ -95,6 +100,19 @@ class StageFolder:
         current = _attempt(self.path)
         if current != self.attempt:
             raise StaleAttempt(f"{self.path}: this is attempt {self.attempt}, but attempt {current} owns the folder")
+
+    def ask_to_stop(self) -> None:
+        """Ask the stage, whose processes may be on other nodes, to save what it has and end."""
+        (self.path / STOP).touch()
+
+    def asked_to_stop(self) -> bool:
+        """Stages look after each step of theirs."""
+        return (self.path / STOP).exists()
+
+    def stop_if_asked(self) -> None:
+        """Raise Stopped when asked to: for stages whose parts are saved one by one."""
+        if self.asked_to_stop():
+            raise Stopped(f"{self.path.name} stopped")
 
     def report(self, step: int, total: int) -> None:
         """Say how far the stage is, for progress bars and `status`."""
@@ -189,4 +207,5 @@ class Store:
                 fcntl.flock(lock, fcntl.LOCK_EX)
             attempt = _attempt(path) + 1
             write_atomic(path / "attempt", str(attempt))
+            (path / STOP).unlink(missing_ok=True)
             yield StageFolder(path, attempt)

@@ -56,7 +56,7 @@ def vllm_engine(spec: EngineSpec, resources: ResourcesConfig) -> VLLMEngine:
         dtype=str(compute_dtype(spec.model.precision)).removeprefix("torch."),
         max_model_len=spec.model.max_length,
         max_batch=resources.rollout_batch,
-        threads=torch.get_num_threads(),
+        threads=resources.vllm.threads or torch.get_num_threads(),
         tensor_parallel=resources.vllm.tensor_parallel,
         memory_share=resources.vllm.memory_share,
         cache_bytes=None if gpu else cache_bytes(spec, resources.rollout_batch),

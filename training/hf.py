@@ -19,10 +19,10 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from sandwiching.configs.schema import OptimizerConfig, ResourcesConfig
 from sandwiching.training import distributed
-from sandwiching.training.artifacts import StageFolder
+from sandwiching.training.artifacts import StageFolder, Stopped
 from sandwiching.training.checkpoints import begin, check_layout, latest, prune, seal, step_of, write_layout
 from sandwiching.training.deepspeed_config import deepspeed_config
-from sandwiching.training.recorder import Observer, StepRecorder, no_observer
+from sandwiching.training.recorder import Observer, StepRecorder, Stopper, no_observer
 from sandwiching.training.schedule import SCHEDULES
 from sandwiching.training.weights import master_weights
 
@@ -100,6 +100,7 @@ class SealedTrainer(Trainer):
     layout: tuple[int, int, bool]
     schedule: OptimizerConfig
     recorder: StepRecorder
+    stopper: Stopper
 
     def setup(
         self,
@@ -115,8 +116,10 @@ class SealedTrainer(Trainer):
         self.layout = (distributed.world_size(), resources.zero_stage, resources.offload)
         self.schedule = schedule
         self.recorder = StepRecorder(stage, folder, observer or no_observer)
+        self.stopper = Stopper(folder)
         self.remove_callback(PrinterCallback)
         self.add_callback(self.recorder)
+        self.add_callback(self.stopper)
 
     def _send_telemetry(self) -> None:
         """Nothing is sent anywhere."""
@@ -150,7 +153,10 @@ class SealedTrainer(Trainer):
         distributed.barrier()
 
     def run(self) -> dict[str, float]:
-        """Train to the end from the newest good checkpoint. Returns the metrics of the last step (rank 0)."""
+        """Train to the end from the newest good checkpoint. Returns the metrics of the last step (rank 0).
+
+        Raises Stopped, on every rank and after a checkpoint, when the folder asks for it.
+        """
         checkpoint = distributed.all_gather_objects(
             latest(self.folder.checkpoints) if distributed.rank() == 0 else None
         )[0]
@@ -159,6 +165,9 @@ class SealedTrainer(Trainer):
         if distributed.rank() == 0:
             self.recorder.log.cut(0 if checkpoint is None else step_of(checkpoint))
         self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        if self.stopper.asked:
+            self.release()
+            raise Stopped(f"{self.folder.path.name} stopped after step {self.state.global_step}")
         return self.recorder.last
 
     def trained_weights(self) -> dict[str, Tensor]:

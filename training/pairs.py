@@ -62,6 +62,7 @@ def sample_pairs(
         for i, prompt in enumerate(chunk):
             rows += _pairs_of(prompt, responses[i * pairs.samples : (i + 1) * pairs.samples])
         folder.report(first + len(chunk), len(prompts))
+        folder.stop_if_asked()
     content = "".join(json.dumps(row) + "\n" for row in rows)
     (folder.path / FILE).write_bytes(gzip.compress(content.encode(), mtime=0))
     return {"pairs/prompts": len(prompts), "pairs/pairs": len(rows)}

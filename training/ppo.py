@@ -34,14 +34,14 @@ from sandwiching.policy.records import Rollouts
 from sandwiching.policy.tokenization import load_tokenizer
 from sandwiching.tasks.registry import make_task
 from sandwiching.training import checkpoints
-from sandwiching.training.artifacts import StageFolder
+from sandwiching.training.artifacts import StageFolder, Stopped
 from sandwiching.training.base import base_folder
 from sandwiching.training.experience import experience, refuse_another_policy
 from sandwiching.training.metrics import MetricsLog, read_metrics
 from sandwiching.training.profile import Profile
 from sandwiching.training.prompts import PromptQueue, fitting_prompts
 from sandwiching.training.roles import EngineSpec, Learner, LearnerSpec, Roles, Scorer, ScorerSpec
-from sandwiching.training.rollout_queue import RolloutQueue
+from sandwiching.training.rollout_queue import Made, RolloutQueue
 from sandwiching.training.snapshots import write_rollouts
 from sandwiching.training.spans import Spans
 from sandwiching.training.state import RandomState, StateRegistry
@@ -101,11 +101,16 @@ class PPO:
         state.registry.register(self)
 
     def step(self, step: int, folder: StageFolder) -> dict[str, Any]:
-        """One round; returns its metrics."""
+        """One round; returns its metrics.
+
+        Raises Stopped, before the update, when the folder asks for it: then all state is that from before the step, but
+        that its rollouts are made.
+        """
         ppo, workers, clock = self.ppo, self.workers, Clock()
         self.spans.forget(clock.last)
         made = self.rollouts.take(step)
         clock.lap("generate")
+        self._stop_if_asked(folder, made)
         if ppo.staleness and step + 1 < ppo.steps:
             self.rollouts.start(step + 1)
         rollouts = made.rollouts
@@ -114,6 +119,7 @@ class PPO:
         clock.lap("evaluate")
         scores = made.scores
         clock.lap("score")
+        self._stop_if_asked(folder, made)
         batch, record = experience(
             rollouts, scores, evaluation, ppo, self.reward_model, self.state.kl.coefficient, step - made.version
         )
@@ -137,6 +143,11 @@ class PPO:
             "ppo/engine_restarts": workers.engine.restarts(),
         }
         return {**prompts, **record.metrics, **named, **clock.seconds}
+
+    def _stop_if_asked(self, folder: StageFolder, made: Made) -> None:
+        if folder.asked_to_stop():
+            self.rollouts.give_back(made)
+            raise Stopped(f"{folder.path.name} stopped")
 
     def _layer_states(self, rollouts: Rollouts) -> tuple[Tensor, Tensor]:
         """Of the weights that both have now, whatever sampled these."""
@@ -215,19 +226,30 @@ def _value_start(ppo: PPOConfig, members: tuple[Path, ...]) -> Path | None:
 
 
 def _train(loop: PPO, resources: ResourcesConfig, folder: StageFolder, profile: Profile | None) -> dict[str, float]:
-    """All steps that are left, with checkpoints between them; the second is profiled, the first has to warm up."""
+    """All steps that are left, with checkpoints between them; the second is profiled, the first has to warm up.
+
+    Raises Stopped, after a checkpoint, when the folder asks for it.
+    """
     log = MetricsLog(folder.metrics)
     done, record = resume(loop, folder, resources)
     log.cut(done)
     for step in range(done, loop.ppo.steps):
         started = perf_counter()
-        record = loop.step(step, folder)
+        try:
+            record = loop.step(step, folder)
+        except Stopped:
+            if step > done:
+                save(loop, folder, step, record, resources)
+            raise
         if profile is not None and step == min(done + 1, loop.ppo.steps - 1):
             profile.write(loop.spans, started, perf_counter(), record, loop.workers.peak_flops())
         log.write({"step": step + 1, **record})
         folder.report(step + 1, loop.ppo.steps)
         if (step + 1) % resources.checkpoint_every == 0 or step + 1 == loop.ppo.steps:
             save(loop, folder, step + 1, record, resources)
+        elif folder.asked_to_stop():
+            save(loop, folder, step + 1, record, resources)
+            folder.stop_if_asked()
     return {name: value for name, value in record.items() if name != "prompts" and not name.startswith("time/")}
 
 

@@ -69,5 +69,6 @@ def read_in_chunks(
             temporary.replace(file)
         if distributed.rank() == 0:
             folder.report(min((i + 1) * CHUNK, len(texts)), len(texts))
+            folder.stop_if_asked()
     distributed.barrier()
     return torch.cat([load_file(file)["values"] for file in files])

@@ -1,4 +1,4 @@
-"""metrics.jsonl of the Hugging Face trainers, and whoever wants to watch."""
+"""Callbacks of the Hugging Face trainers: metrics.jsonl, whoever wants to watch, an early end that loses nothing."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from sandwiching.training import distributed
 from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.metrics import MetricsLog
 
@@ -49,3 +51,18 @@ class StepRecorder(TrainerCallback):
         self.log.write({"step": state.global_step, **self.last, "time/step_seconds": time.monotonic() - self.started})
         self.folder.report(state.global_step, state.max_steps)
         self.observer(self.stage, state.global_step, state.max_steps, self.last)
+
+
+class Stopper(TrainerCallback):
+    """Where the folder asks to stop, all ranks save after the same step and end. asked: whether they did."""
+
+    def __init__(self, folder: StageFolder) -> None:
+        self.folder = folder
+        self.asked = False
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Rank 0 looks; a file system may show the others something else."""
+        seen = state.is_world_process_zero and self.folder.asked_to_stop()
+        self.asked = bool(distributed.all_sum(torch.tensor(float(seen))))
+        if self.asked:
+            control.should_save = control.should_training_stop = True

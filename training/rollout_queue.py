@@ -69,6 +69,11 @@ class RolloutQueue:
         ahead, self.ahead = self.ahead, None
         return self._make(self.prompts.at(0, self.count, self.samples), step) if ahead is None else ahead.result()
 
+    def give_back(self, made: Made) -> None:
+        """What `take` gave was not trained on: it is the next to be taken."""
+        self.wait()
+        self.ahead = at_once(lambda: made)
+
     def start(self, step: int) -> None:
         """Begin with the rollouts of the step after the one that trains."""
         prompts = self.prompts.at(self.count, self.count, self.samples)

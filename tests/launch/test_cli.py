@@ -54,7 +54,17 @@ def test_plan_of_a_hub_model(sandwich: Sandwich, tmp_path: Path) -> None:
     assert "1011.8 M parameters" in done.stdout
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["plan", "capitals"], ["plan", "capitals_long"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["plan", "capitals"],
+        ["plan", "capitals_long"],
+        ["submit", "slurm", "--help"],
+        ["submit", "slurm", "capitals", "--dry-run"],
+    ],
+)
 def test_answers_within_a_second(sandwich: Sandwich, arguments: list[str], tmp_path: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = sandwich(*arguments, folder=tmp_path)

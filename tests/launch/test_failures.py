@@ -88,12 +88,12 @@ def test_sigterm_asks_to_be_queued_again(tmp_path: Path) -> None:
     code = (
         "import sys, time, typer; from pathlib import Path\n"
         "from sandwiching.launch.attempts import Attempt\n"
-        "from sandwiching.launch.session import stop_on_signals\n"
+        "from sandwiching.launch.stopping import StopSignals\n"
         "app = typer.Typer()\n"
         "@app.command()\n"
         "def run():\n"
         "    with Attempt(Path(sys.argv[0]).parent) as attempt:\n"
-        "        stop_on_signals(); attempt.console.print('ready'); time.sleep(60)\n"
+        "        StopSignals().install(); attempt.console.print('ready'); time.sleep(60)\n"
         "sys.argv = [sys.argv[1]]; app()\n"
     )
     child = subprocess.Popen(

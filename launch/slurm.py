@@ -1,0 +1,144 @@
+"""Talks to SLURM through its commands: does a run fit, submit it, what became of it, cancel it.
+
+runs/<name>/slurm.json        the run's jobs, oldest first
+runs/<name>/slurm/1.sbatch    what was submitted; 1.yaml, the config it runs; 1.log, its output
+
+Nothing needs accounting (sacct): many clusters have none.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sandwiching.training.artifacts import write_atomic
+
+TIMEOUT = 30.0
+"""Seconds for a command of SLURM's; without an answer it would try for a minute."""
+LOOK_TIMEOUT = 10.0
+"""The same for `sandwich status`, which has more to show."""
+ENDED = (
+    "COMPLETED",
+    "CANCELLED",
+    "FAILED",
+    "TIMEOUT",
+    "NODE_FAIL",
+    "OUT_OF_MEMORY",
+    "BOOT_FAIL",
+    "DEADLINE",
+    "PREEMPTED",
+)
+"""States that a job does not leave by itself."""
+
+
+class SlurmError(ValueError):
+    """SLURM is not here, does not answer, or refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubmittedJob:
+    """A job of a run, as slurm.json remembers it."""
+
+    id: str
+    script: str
+    log: str
+    submitted: float
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """What SLURM says of a job. `state` is None once it has forgotten it (minutes after the end)."""
+
+    job: SubmittedJob
+    state: str | None
+    reason: str = ""
+    elapsed: str = ""
+    nodes: str = ""
+
+    @property
+    def active(self) -> bool:
+        """Whether it waits or runs."""
+        return self.state is not None and self.state not in ENDED
+
+    def __str__(self) -> str:
+        if self.state is None:
+            said = "ended, and SLURM has forgotten it"
+        elif self.state == "PENDING":
+            said = f"PENDING ({self.reason})"
+        else:
+            said = f"{self.state} on {self.nodes} for {self.elapsed}"
+        return f"SLURM job {self.job.id}: {said}; output: {self.job.log}"
+
+
+def call(*command: str, text: str | None = None, timeout: float = TIMEOUT) -> str:
+    """Standard output of a command of SLURM's. Raises SlurmError when it is missing, silent or says no."""
+    name = command[0]
+    try:
+        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=timeout, check=False)
+    except FileNotFoundError as error:
+        raise SlurmError(f"{name} is not installed here: run this on a login node of the cluster") from error
+    except subprocess.TimeoutExpired as error:
+        raise SlurmError(f"{name}: SLURM did not answer within {timeout:g} s; see `scontrol ping`") from error
+    if done.returncode:
+        said = " ".join((done.stderr or done.stdout).split())
+        raise SlurmError(f"{name} failed: {said or f'exit code {done.returncode}'}")
+    return done.stdout
+
+
+def submit(script: Path, run_dir: Path) -> SubmittedJob:
+    """Submit a script and remember the job in slurm.json."""
+    # With --parsable: the id, and ;cluster where there are several.
+    answer = call("sbatch", "--parsable", str(script)).strip().splitlines()[-1]
+    job = SubmittedJob(answer.partition(";")[0], str(script), str(script.with_suffix(".log")), time.time())
+    jobs = [*read_jobs(run_dir), job]
+    write_atomic(run_dir / "slurm.json", json.dumps({"jobs": [asdict(job) for job in jobs]}, indent=1))
+    return job
+
+
+def read_jobs(run_dir: Path) -> list[SubmittedJob]:
+    """Jobs of a run, oldest first."""
+    file = run_dir / "slurm.json"
+    return [SubmittedJob(**job) for job in json.loads(file.read_text())["jobs"]] if file.exists() else []
+
+
+def state_of(job: SubmittedJob, timeout: float = TIMEOUT) -> JobState:
+    """What SLURM says of a job. Raises SlurmError when it says nothing."""
+    # Not --json: until 23.11 it lists every job of the cluster, and its fields differ between versions.
+    command = ("squeue", "--noheader", "--states=all", f"--jobs={job.id}", "--format=%T|%r|%M|%N")
+    try:
+        said = call(*command, timeout=timeout).strip()
+    except SlurmError as error:
+        if "Invalid job id" not in str(error):
+            raise
+        said = ""
+    return JobState(job, *said.splitlines()[0].split("|")) if said else JobState(job, None)
+
+
+def last_state(run_dir: Path) -> str | None:
+    """State of a run's last job in words, or why it cannot be told; None when the run was never submitted."""
+    jobs = read_jobs(run_dir)
+    if not jobs:
+        return None
+    try:
+        return str(state_of(jobs[-1], LOOK_TIMEOUT))
+    except SlurmError as error:
+        return f"SLURM job {jobs[-1].id}: {error}; output: {jobs[-1].log}"
+
+
+def cancel(run_dir: Path) -> list[str]:
+    """Cancel the run's jobs that wait or run; their ids. Raises SlurmError when there is none."""
+    found = [job.id for job in read_jobs(run_dir) if state_of(job).active]
+    if not found:
+        raise SlurmError(f"{run_dir}: no SLURM job of this run waits or runs")
+    call("scancel", *found)
+    return found
+
+
+def refuse_second(run_dir: Path) -> None:
+    """Raise SlurmError while a job of this run waits or runs: a second would wait for its locks, devices in hand."""
+    for job in read_jobs(run_dir):
+        if (state := state_of(job)).active:
+            raise SlurmError(f"{run_dir} has a job already: {state}; end it with `sandwich status {run_dir} --cancel`")

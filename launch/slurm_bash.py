@@ -1,0 +1,106 @@
+"""The fixed parts of the sbatch text, in bash. What differs between jobs is in variables that slurm_script.py sets.
+
+here, step      words before a command: on this node; on a node of choice (srun)
+command, ready  the driver; what waits for Ray's nodes
+log, nodes, amounts, requeue
+"""
+
+ENVIRONMENT = """\
+echo "job $SLURM_JOB_ID on $SLURM_JOB_NODELIST, start $((${SLURM_RESTART_COUNT:-0} + 1)), $(date '+%F %T')"
+# A token of this job's own: without one Ray decides by what it finds in the home directory.
+RAY_AUTH_TOKEN=$(od -A n -t x1 -N 16 /dev/urandom | tr -d ' \\n')
+export RAY_AUTH_TOKEN RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0 RAY_TRAIN_V2_ENABLED=1 RAY_worker_niceness=0
+export TOKENIZERS_PARALLELISM=false COLUMNS=140
+unset RAY_ADDRESS
+# Short, since the paths of Ray's sockets in it may have 107 bytes.
+export RAY_TMPDIR=/tmp/sandwich-$SLURM_JOB_ID"""
+
+SIGNALS = """\
+driver='' signalled=''
+forward() {
+    echo "SIG$1 from SLURM, $(date '+%F %T')"
+    signalled=$1
+    if [ -n "$driver" ]; then kill -s "$1" "$driver"; else finish "$requeue"; fi
+}
+trap 'forward USR1' USR1
+trap 'forward TERM' TERM
+
+finish() {
+    trap '' USR1 TERM
+    clean_up
+    # SLURM no longer calls a job RUNNING that it is ending already (scancel, time limit); that one must not come back.
+    if [ "$1" -eq "$requeue" ] && [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then
+        scontrol requeue "$SLURM_JOB_ID" && echo "queued again"
+    fi
+    exit "$1"
+}"""
+
+ONE_NODE = """\
+lost_ray() { false; }
+clean_up() { rm -rf "$RAY_TMPDIR" "$TMPDIR"; }
+mkdir -p "$RAY_TMPDIR" "$TMPDIR\""""
+
+RAY = """\
+everywhere=(srun --overlap --export=ALL --nodes="$nodes" --ntasks="$nodes" --ntasks-per-node=1)
+steps=()
+running() { # how many of the steps
+    local count=0 process
+    for process in "${steps[@]}"; do if kill -0 "$process" 2>/dev/null; then count=$((count + 1)); fi; done
+    echo "$count"
+}
+lost_ray() { # a step ended on TERM while the driver ran: a preemption that comes without USR1
+    local process
+    for process in "${steps[@]}"; do
+        if kill -0 "$process" 2>/dev/null; then continue; fi
+        wait "$process"
+        case $? in 0 | 143) return 0 ;; esac
+    done
+    return 1
+}
+clean_up() {
+    kill "${steps[@]}" 2>/dev/null
+    for _ in {1..20}; do if [ "$(running)" -gt 0 ]; then sleep 0.5; fi; done
+    timeout 10 "${everywhere[@]}" rm -rf "$RAY_TMPDIR" "$TMPDIR"
+}
+"${everywhere[@]}" mkdir -p "$RAY_TMPDIR" "$TMPDIR" || finish 1
+
+address=$(hostname --ip-address | tr ' ' '\\n' | grep -v -e '^127\\.' -e : | head -n 1)
+# Where a host's own name means loopback.
+if [ -z "$address" ]; then address=$(hostname --all-ip-addresses | cut -d ' ' -f 1); fi
+port=$((20000 + SLURM_JOB_ID % 5000 * 2))
+# 0: any free port. Other jobs may run on the same node.
+options=(--block "${amounts[@]}" --min-worker-port=0 --max-worker-port=0 --dashboard-agent-listen-port=0
+    --object-spilling-directory="$TMPDIR")
+"${step[@]}" --nodes=1 --ntasks=1 --nodelist="$SLURMD_NODENAME" "${ray[@]}" start --head \\
+    --node-ip-address="$address" --port="$port" --ray-client-server-port=$((port + 1)) --include-dashboard=false \\
+    "${options[@]}" >>"$log.ray-head.log" 2>&1 &
+steps+=($!)
+"${step[@]}" --nodes=$((nodes - 1)) --ntasks=$((nodes - 1)) --exclude="$SLURMD_NODENAME" "${ray[@]}" start \\
+    --address="$address:$port" "${options[@]}" >>"$log.ray-workers.log" 2>&1 &
+steps+=($!)
+export RAY_ADDRESS=$address:$port
+
+"${ready[@]}" &
+driver=$!
+while kill -0 "$driver" 2>/dev/null; do
+    if [ "$(running)" -lt 2 ]; then kill "$driver" 2>/dev/null; fi
+    sleep 0.5
+done
+if ! wait "$driver"; then
+    if [ -n "$signalled" ]; then finish "$requeue"; fi
+    echo "Ray did not start on all nodes: see $log.ray-head.log and $log.ray-workers.log"
+    finish 1
+fi
+driver=''"""
+
+DRIVER = """\
+"${command[@]}" &
+driver=$!
+# A trap interrupts wait; the last one gives the driver's own exit code.
+while kill -0 "$driver" 2>/dev/null; do wait "$driver"; done
+wait "$driver"
+code=$?
+# Killed by the signal before it could catch it: there was nothing to save yet.
+if [ -n "$signalled" ] && [ "$code" -gt 128 ]; then code=$requeue; fi
+if [ "$code" -ne 0 ] && lost_ray; then code=$requeue; fi
+finish "$code\""""

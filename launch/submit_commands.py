@@ -1,0 +1,75 @@
+"""`sandwich submit`: a run as a job of a cluster's scheduler.
+
+sandwich submit slurm capitals resources.gpus=8 resources.nodes=2 resources.cpus=32 slurm.partition=gpu
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sandwiching.configs.load import load, to_yaml
+from sandwiching.configs.schema import Config
+from sandwiching.launch.arguments import AsJson, ConfigPath, Overrides, RunDir, StorePath
+
+submit_app = typer.Typer(no_args_is_help=True, help="Submit a run to a cluster.")
+
+
+@submit_app.callback()
+def submit() -> None:
+    """Keeps `slurm` a word of its own while it is the only scheduler."""
+
+
+@submit_app.command("slurm")
+def slurm_command(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    run_dir: RunDir = None,
+    store: StorePath = Path("runs/store"),
+    as_json: AsJson = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the sbatch text and submit nothing.")] = False,
+) -> None:
+    """Submit a run to SLURM. It is queued again, and resumes, when its time runs out or it is preempted."""
+    from sandwiching.launch.slurm import refuse_second, submit
+    from sandwiching.launch.slurm_fit import check_fits, partitions_here
+    from sandwiching.training.artifacts import write_atomic
+
+    settings = load(config, overrides or ())
+    folder = run_dir or Path("runs") / settings.name
+    base = next_submission(folder.absolute())
+    text = script(settings, folder.absolute(), store.absolute(), base)
+    if dry_run:
+        typer.echo(text, nl=False)
+        return
+    refuse_second(folder)
+    check_fits(settings, partitions_here())
+    base.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(base.with_suffix(".yaml"), to_yaml(settings))
+    write_atomic(base.with_suffix(".sbatch"), text)
+    job = submit(base.with_suffix(".sbatch"), folder)
+    if as_json:
+        typer.echo(json.dumps({"job": job.id, "script": job.script, "log": job.log}))
+        return
+    typer.echo(f"submitted job {job.id}, as in {job.script}")
+    typer.echo(f"output: tail -F {job.log}")
+    typer.echo(f"state:  sandwich status {folder}          cancel: sandwich status {folder} --cancel")
+
+
+def next_submission(run_dir: Path) -> Path:
+    """runs/<name>/slurm/N without a suffix, for the next N."""
+    numbers = [int(file.stem) for file in (run_dir / "slurm").glob("*.sbatch")]
+    return run_dir / "slurm" / str(max(numbers, default=0) + 1)
+
+
+def script(config: Config, run_dir: Path, store: Path, base: Path) -> str:
+    """The sbatch text. The job runs the resolved config of now, whatever becomes of the YAML while it waits."""
+    from sandwiching.launch.slurm_script import Places, render
+
+    command = ["run", f"{base}.yaml", "--run-dir", str(run_dir), "--store", str(store)]
+    # Not resolved: a virtual environment's python is a link.
+    places = Places(Path.cwd(), base, Path(sys.executable).parent, (run_dir, store))
+    return render(config, command, places)
