@@ -54,7 +54,10 @@ def root_cause(error: BaseException) -> BaseException:
     if "ray" not in sys.modules:
         return error
     from ray.exceptions import RayTaskError
+    from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
     from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
+
+    from sandwiching.launch.groups import LearnerLost
 
     while True:
         if isinstance(error, RayTaskError) and isinstance(error.cause, BaseException):
@@ -63,6 +66,10 @@ def root_cause(error: BaseException) -> BaseException:
             error = next(iter(error.worker_failures.values()))
         elif isinstance(error, ControllerError):
             error = error.controller_failure
+        elif isinstance(error, WorkerHealthCheckFailedError):
+            error = error.health_check_failure
+        elif isinstance(error, LearnerLost) and error.__cause__ is not None:
+            error = error.__cause__
         else:
             return error
 

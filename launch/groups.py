@@ -8,6 +8,7 @@ goes on from its newest checkpoint with new processes (ray_runner.py).
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ from typing import Any, ClassVar
 import ray
 import torch
 from ray.actor import ActorHandle
-from ray.exceptions import GetTimeoutError, RayActorError, RayError
+from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
 from torch import Tensor
 
 from sandwiching.configs.schema import ResourcesConfig
@@ -23,10 +24,13 @@ from sandwiching.launch.workers import EngineActor, LearnerActor, RoleActor, Sco
 from sandwiching.policy.engine import Sampling
 from sandwiching.policy.records import Evaluation, PPOBatch, PromptBatch, Rollouts
 from sandwiching.training.artifacts import StageFolder
+from sandwiching.training.distributed import is_broken_collective
 from sandwiching.training.roles import Scores
 
 MOST_LOST = 5
-"""Processes of one group that are replaced in a stage, and groups of learners in a run."""
+"""Processes of one group that are replaced in a stage, and times that a stage begins again with a new learner."""
+LOST = (RayActorError, GetTimeoutError)
+"""What says that a process ended, or does not answer in time."""
 ANSWER_SECONDS = 10
 """What a process that is free takes at most to say that it is alive."""
 
@@ -49,25 +53,37 @@ class Group:
 
     def host(self, spec: Spec, extra: float = 0.0) -> None:
         """All actors build the role, within resources.start_timeout and `extra` seconds."""
-        ray.get([actor.host.remote(spec) for actor in self.actors], timeout=self.resources.start_timeout + extra)
+        raise NotImplementedError
 
 
 class StatelessGroup(Group):
-    """Actors of which each can be replaced alone."""
+    """Actors of which each can be replaced alone. Several threads may ask at once."""
 
     spec: Spec
     extra: float
     replaced: int
 
+    def __init__(self, make: Callable[[int], ActorHandle], count: int, resources: ResourcesConfig) -> None:
+        super().__init__(make, count, resources)
+        self.lock = threading.Lock()
+
     def host(self, spec: Spec, extra: float = 0.0) -> None:
-        """See Group; replaced actors build it too."""
+        """See Group; a lost actor is replaced here already."""
         self.spec, self.extra, self.replaced = spec, extra, 0
-        super().host(spec, extra)
+        actors = list(self.actors)
+        calls = [actor.host.remote(spec) for actor in actors]
+        for place, (actor, call) in enumerate(zip(actors, calls, strict=True)):
+            try:
+                ray.get(call, timeout=self.resources.start_timeout + extra)
+            except LOST as error:
+                self._replacement(place, actor, error)
 
     def ask(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         """A call on each of the first actors, side by side; within resources.call_timeout each."""
-        asked = [actor.call.remote(method, *given) for actor, given in zip(self.actors, arguments, strict=False)]
-        return [self._answer(i, asked[i], method, arguments[i]) for i in range(len(asked))]
+        actors = self.actors[: len(arguments)]
+        calls = [actor.call.remote(method, *given) for actor, given in zip(actors, arguments, strict=False)]
+        asked = zip(actors, calls, arguments, strict=False)
+        return [self._answer(i, actor, call, method, given) for i, (actor, call, given) in enumerate(asked)]
 
     def all(self, method: str, *arguments: Any) -> list[Any]:
         """The same call on every actor."""
@@ -76,23 +92,30 @@ class StatelessGroup(Group):
     def prepare(self, actor: ActorHandle) -> None:
         """Give a new actor, whose role is built, what the others have been given since."""
 
-    def _answer(self, place: int, call: Any, method: str, given: tuple[Any, ...]) -> Any:
+    def _answer(self, place: int, actor: ActorHandle, call: Any, method: str, given: tuple[Any, ...]) -> Any:
         while True:
             try:
                 return ray.get(call, timeout=self.resources.call_timeout)
-            except (RayActorError, GetTimeoutError) as error:
-                self._replace(place, error)
-                call = self.actors[place].call.remote(method, *given)
+            except LOST as error:
+                actor = self._replacement(place, actor, error)
+                call = actor.call.remote(method, *given)
 
-    def _replace(self, place: int, error: RayError) -> None:
-        self.replaced += 1
-        if self.replaced > MOST_LOST:
-            raise error
-        log.warning("%s %d is lost and replaced: %s", self.actor.__name__, place, error)
-        ray.kill(self.actors[place])  # it may only hang
-        actor = self.actors[place] = self.make(place)
-        ray.get(actor.host.remote(self.spec), timeout=self.resources.start_timeout + self.extra)
-        self.prepare(actor)
+    def _replacement(self, place: int, lost: ActorHandle, error: RayError) -> ActorHandle:
+        """Another actor in the place of `lost`: a new one, unless another thread has made it meanwhile."""
+        with self.lock:
+            while self.actors[place] is lost:
+                self.replaced += 1
+                if self.replaced > MOST_LOST:
+                    raise error
+                log.warning("%s %d is lost and replaced: %s", self.actor.__name__, place, error)
+                ray.kill(lost)  # it may only hang
+                actor = self.actors[place] = self.make(place)
+                try:
+                    ray.get(actor.host.remote(self.spec), timeout=self.resources.start_timeout + self.extra)
+                    self.prepare(actor)
+                except LOST as failure:
+                    lost, error = actor, failure
+            return self.actors[place]
 
 
 class EngineGroup(StatelessGroup):
@@ -174,11 +197,16 @@ class LearnerGroup(Group):
 
     actor = LearnerActor
 
+    def host(self, spec: Spec, extra: float = 0.0) -> None:
+        """See Group."""
+        self._answers([actor.host.remote(spec) for actor in self.actors], self.resources.start_timeout + extra)
+
     def meet(self) -> None:
         """Give every actor its rank, before the first role is hosted."""
-        address, port = ray.get(self.actors[0].address.remote(), timeout=self.resources.start_timeout)
-        ranks = len(self.actors)
-        ray.get([actor.join.remote(rank, ranks, address, port) for rank, actor in enumerate(self.actors)])
+        ((address, port),) = self._answers([self.actors[0].address.remote()], self.resources.start_timeout)
+        ranks, numbered = len(self.actors), enumerate(self.actors)
+        joining = [actor.join.remote(rank, ranks, address, port) for rank, actor in numbered]
+        self._answers(joining, self.resources.start_timeout)
 
     def all(self, method: str, *arguments: Any) -> list[Any]:
         """The same call on every rank, within resources.call_timeout."""
@@ -220,24 +248,28 @@ class LearnerGroup(Group):
         """Rank 0 writes."""
         self.all("export", folder)
 
-    def _answers(self, calls: Sequence[Any]) -> list[Any]:
+    def _answers(self, calls: Sequence[Any], timeout: float | None = None) -> list[Any]:
         try:
-            return ray.get(list(calls), timeout=self.resources.call_timeout)
+            return ray.get(list(calls), timeout=self.resources.call_timeout if timeout is None else timeout)
         except RayError as error:
-            # Where one rank is killed, another may be the first to complain, of a broken connection.
-            if isinstance(error, RayActorError | GetTimeoutError) or any(map(_is_gone, self.actors)):
+            # Where one rank is killed or hangs, another may be the first to complain, of a broken connection.
+            if isinstance(error, LOST) or self._lacks_a_rank(error):
                 raise LearnerLost(f"a process of the learner is lost: {error}") from error
             raise
 
+    def _lacks_a_rank(self, error: RayError) -> bool:
+        """After `error` of a rank: whether another is gone, or hangs where a collective of this one failed."""
+        calls = [actor.alive.remote() for actor in self.actors]
+        answered, silent = ray.wait(calls, num_returns=len(calls), timeout=ANSWER_SECONDS)
+        cause = error.cause if isinstance(error, RayTaskError) else error
+        return any(map(_is_gone, answered)) or bool(silent and is_broken_collective(cause))
 
-def _is_gone(actor: ActorHandle) -> bool:
-    """A busy actor does not answer, but is there."""
+
+def _is_gone(answer: Any) -> bool:
     try:
-        ray.get(actor.alive.remote(), timeout=ANSWER_SECONDS)
+        ray.get(answer)
     except RayActorError:
         return True
-    except GetTimeoutError:
-        return False
     return False
 
 

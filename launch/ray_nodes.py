@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -13,7 +14,7 @@ def alive_nodes() -> int:
 
     if not ray.is_initialized():
         try:
-            ray.init(address=os.environ["RAY_ADDRESS"], log_to_driver=False, logging_level="ERROR")
+            ray.init(address=os.environ["RAY_ADDRESS"], log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, TimeoutError):
             return 0
     return sum(node["Alive"] for node in ray.nodes())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +14,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayActorError
 from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
+from ray.train.v2._internal.exceptions import WorkerHealthCheckTimeoutError
 from ray.train.v2.api.exceptions import WorkerGroupError
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
@@ -21,21 +22,22 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from sandwiching.configs.schema import ResourcesConfig
 from sandwiching.launch.cluster import DoesNotFit, bundles, start_ray, usable_cpus
 from sandwiching.launch.environment import device_environment, prepare_process
+from sandwiching.launch.failures import root_cause
 from sandwiching.launch.groups import MOST_LOST, EngineGroup, Group, LearnerGroup, LearnerLost, ScorerGroup
 from sandwiching.launch.workers import RoleActor
-from sandwiching.training.artifacts import MANIFEST
+from sandwiching.training.artifacts import MANIFEST, Stopped
 from sandwiching.training.roles import EngineSpec, LearnerSpec, ScorerSpec
 from sandwiching.training.stage import StageCall, execute
 
 G = TypeVar("G", bound=Group)
 log = logging.getLogger(__name__)
 
+LOST_WORKER = (RayActorError, WorkerHealthCheckTimeoutError)
+"""What says of a Ray Train worker that it ended or hangs; not what a stage raises, and not too little memory."""
+
 
 def train_loop(config: dict[str, Any]) -> None:
-    """What every Ray Train worker runs: its rank of each stage, in a process that stays warm.
-
-    Workers that take the place of lost ones begin with the first stage that is not done.
-    """
+    """What every Ray Train worker runs: its rank of each stage, in a process that stays warm."""
     import torch
 
     from sandwiching.training.distributed import single_process_env
@@ -45,8 +47,6 @@ def train_loop(config: dict[str, Any]) -> None:
         torch.cuda.set_device(get_device())
     single_process_env()
     for call in config["calls"]:
-        if (call.folder.path / MANIFEST).exists():
-            continue
         execute(call, resources=config["resources"])
 
 
@@ -155,19 +155,28 @@ class RayRunner:
         """All calls in one warm worker group, or in `parallel_members` groups side by side."""
         self.roles.close()
         groups = max(1, min(self.resources.parallel_members, len(calls)))
-        if groups == 1:
-            self._fit(list(calls), groups)
-            return
+        # In threads, since in the main one Ray Train would take Ctrl-C for itself, for good.
         pool = ThreadPoolExecutor(groups)
         try:
-            for finished in [pool.submit(self._fit, list(calls[i::groups]), groups) for i in range(groups)]:
-                finished.result()
+            running = [pool.submit(self._fit, list(calls[i::groups]), groups) for i in range(groups)]
+            ended, _ = wait(running, return_when=FIRST_EXCEPTION)
+            failures = [error for one in ended if (error := one.exception())]
+            if failures and isinstance(root_cause(failures[0]), Stopped):
+                wait(running)  # the others save too
+            for error in failures:
+                raise error
         finally:
             # Not waited for: after a signal or a failure, ray.shutdown ends what still runs.
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _fit(self, calls: list[StageCall], groups: int) -> None:
-        again(lambda: self._trainer(calls, groups).fit(), lambda: None)
+        def fit() -> None:
+            missing = [call for call in calls if not (call.folder.path / MANIFEST).exists()]
+            if missing:
+                missing[0].folder.stop_if_asked()
+                self._trainer(missing, groups).fit()
+
+        again(fit, lambda: None)
 
     def _trainer(self, calls: list[StageCall], groups: int) -> TorchTrainer:
         ranks = self.resources.learner_ranks
@@ -193,7 +202,11 @@ class RayRunner:
     def run_with_roles(self, calls: Sequence[StageCall]) -> None:
         """The loop runs here, in the driver; its roles are actors."""
         for call in calls:
-            again(partial(execute, call, resources=self.resources, roles=self.roles), self.roles.close)
+            again(partial(self._drive, call), self.roles.close)
+
+    def _drive(self, call: StageCall) -> None:
+        call.folder.stop_if_asked()
+        execute(call, resources=self.resources, roles=self.roles)
 
 
 def again(run: Callable[[], Any], clear: Callable[[], None]) -> None:
@@ -215,4 +228,4 @@ def process_is_lost(error: LearnerLost | WorkerGroupError) -> bool:
     """Not for what a stage itself raised, which it would raise again."""
     if isinstance(error, LearnerLost):
         return True
-    return any(isinstance(failure, RayActorError) for failure in error.worker_failures.values())
+    return any(isinstance(root_cause(failure), LOST_WORKER) for failure in error.worker_failures.values())

@@ -117,6 +117,7 @@ def run(
             missing = [node for node in batch if node.state(store) != "done"]
             if missing and not active:
                 started.enter_context(runner)
+                signals.install()
                 active = True
             if missing:
                 run_batch(missing, store, run_dir, runner, watcher, signals)

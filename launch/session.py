@@ -31,7 +31,7 @@ def run_session(config: Config, store: Store, run_dir: Path, *, ray: bool, only:
     from sandwiching.launch.progress import ProgressView
 
     set_library_environment(config.resources.gpus)
-    signals = StopSignals()
+    signals = StopSignals(lambda text: console.print(text, highlight=False))
     signals.install()
     config, store, run_dir = with_absolute_paths(config), Store(store.root.resolve()), run_dir.resolve()
     runner = make_runner(config, store, ray)

@@ -73,11 +73,11 @@ class JobState:
         return f"SLURM job {self.job.id}: {said}; output: {self.job.log}"
 
 
-def call(*command: str, text: str | None = None, timeout: float = TIMEOUT) -> str:
+def call(*command: str, timeout: float = TIMEOUT) -> str:
     """Standard output of a command of SLURM's. Raises SlurmError when it is missing, silent or says no."""
     name = command[0]
     try:
-        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=timeout, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
     except FileNotFoundError as error:
         raise SlurmError(f"{name} is not installed here: run this on a login node of the cluster") from error
     except subprocess.TimeoutExpired as error:
@@ -106,7 +106,7 @@ def read_jobs(run_dir: Path) -> list[SubmittedJob]:
 
 def state_of(job: SubmittedJob, timeout: float = TIMEOUT) -> JobState:
     """What SLURM says of a job. Raises SlurmError when it says nothing."""
-    # Not --json: until 23.11 it lists every job of the cluster, and its fields differ between versions.
+    # Not --json: in 22.05 that lists every job of the cluster, whatever else is asked.
     command = ("squeue", "--noheader", "--states=all", f"--jobs={job.id}", "--format=%T|%r|%M|%N")
     try:
         said = call(*command, timeout=timeout).strip()

@@ -2,7 +2,7 @@
 
 here, step      words before a command: on this node; on a node of choice (srun)
 command, ready  the driver; what waits for Ray's nodes
-log, nodes, amounts, requeue
+scratch, log, nodes, amounts, requeue
 """
 
 ENVIRONMENT = """\
@@ -13,14 +13,15 @@ export RAY_AUTH_TOKEN RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0 RAY_TRAIN_V2
 export TOKENIZERS_PARALLELISM=false COLUMNS=140
 unset RAY_ADDRESS
 # Short, since the paths of Ray's sockets in it may have 107 bytes.
-export RAY_TMPDIR=/tmp/sandwich-$SLURM_JOB_ID"""
+RAY_TMPDIR=$(mktemp --directory /tmp/sandwich-XXXXXX)
+export RAY_TMPDIR TMPDIR=$scratch/${RAY_TMPDIR##*/}.tmp"""
 
 SIGNALS = """\
 driver='' signalled=''
 forward() {
     echo "SIG$1 from SLURM, $(date '+%F %T')"
     signalled=$1
-    if [ -n "$driver" ]; then kill -s "$1" "$driver"; else finish "$requeue"; fi
+    if [ -n "$driver" ]; then kill -s "$1" "$driver" 2>/dev/null; else finish "$requeue"; fi
 }
 trap 'forward USR1' USR1
 trap 'forward TERM' TERM
@@ -36,9 +37,8 @@ finish() {
 }"""
 
 ONE_NODE = """\
-lost_ray() { false; }
 clean_up() { rm -rf "$RAY_TMPDIR" "$TMPDIR"; }
-mkdir -p "$RAY_TMPDIR" "$TMPDIR\""""
+mkdir -p "$TMPDIR" && chmod 700 "$TMPDIR\""""
 
 RAY = """\
 everywhere=(srun --overlap --export=ALL --nodes="$nodes" --ntasks="$nodes" --ntasks-per-node=1)
@@ -48,21 +48,13 @@ running() { # how many of the steps
     for process in "${steps[@]}"; do if kill -0 "$process" 2>/dev/null; then count=$((count + 1)); fi; done
     echo "$count"
 }
-lost_ray() { # a step ended on TERM while the driver ran: a preemption that comes without USR1
-    local process
-    for process in "${steps[@]}"; do
-        if kill -0 "$process" 2>/dev/null; then continue; fi
-        wait "$process"
-        case $? in 0 | 143) return 0 ;; esac
-    done
-    return 1
-}
 clean_up() {
     kill "${steps[@]}" 2>/dev/null
     for _ in {1..20}; do if [ "$(running)" -gt 0 ]; then sleep 0.5; fi; done
-    timeout 10 "${everywhere[@]}" rm -rf "$RAY_TMPDIR" "$TMPDIR"
+    # A cancelled job may start no step: then at least here.
+    timeout 10 "${everywhere[@]}" rm -rf "$RAY_TMPDIR" "$TMPDIR" 2>/dev/null || rm -rf "$RAY_TMPDIR" "$TMPDIR"
 }
-"${everywhere[@]}" mkdir -p "$RAY_TMPDIR" "$TMPDIR" || finish 1
+"${everywhere[@]}" mkdir -p -m 700 "$RAY_TMPDIR" "$TMPDIR" || finish 1
 
 address=$(hostname --ip-address | tr ' ' '\\n' | grep -v -e '^127\\.' -e : | head -n 1)
 # Where a host's own name means loopback.
@@ -102,5 +94,6 @@ wait "$driver"
 code=$?
 # Killed by the signal before it could catch it: there was nothing to save yet.
 if [ -n "$signalled" ] && [ "$code" -gt 128 ]; then code=$requeue; fi
-if [ "$code" -ne 0 ] && lost_ray; then code=$requeue; fi
+# A preemption without USR1 ends the steps of srun, Ray in them, and so the driver.
+if [ "$code" -ne 0 ] && scontrol show job "$SLURM_JOB_ID" | grep -q 'PreemptTime=[0-9]'; then code=$requeue; fi
 finish "$code\""""

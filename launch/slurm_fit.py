@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sandwiching.configs.schema import Config
+from sandwiching.configs.schema import Config, ResourcesConfig
 from sandwiching.configs.slurm_block import parse_gres, seconds, wanted_gres
+from sandwiching.launch.cluster import bundles
 from sandwiching.launch.slurm import SlurmError, call
 
 COLUMNS = ("%P", "%a", "%l", "%s", "%N", "%c", "%G")
@@ -88,6 +89,35 @@ def misfit(config: Config, partition: Partition) -> str | None:
     return f"{asked} can never start: {partition.has()}" if resources.nodes > most else None
 
 
+def check_placement(resources: ResourcesConfig) -> None:
+    """Raise SlurmError when ranks or roles cannot be laid out on the nodes: each takes an equal share of all cores."""
+    if resources.nodes == 1 or resources.cpus is None:
+        return
+    total = resources.cpus * resources.nodes
+    shares = {
+        "ranks of sft": [total / resources.learner_ranks] * resources.learner_ranks,
+        "bundles of ppo": sorted((bundle.cpus for bundle in bundles(resources)), reverse=True),
+    }
+    for name, cpus in shares.items():
+        if not _laid_out(cpus, resources.nodes, resources.cpus):
+            raise SlurmError(
+                f"{len(cpus)} {name} of up to {max(cpus):g} cores do not fit on resources.nodes={resources.nodes} with "
+                f"resources.cpus={resources.cpus} each; set resources.learner_ranks and resources.rollout_engines to "
+                f"multiples of {resources.nodes}"
+            )
+
+
+def _laid_out(amounts: Sequence[float], nodes: int, each: float) -> bool:
+    """Whether amounts, largest first, go on nodes that hold `each`."""
+    free = [each] * nodes
+    for amount in amounts:
+        place = next((i for i, left in enumerate(free) if left + 1e-6 >= amount), None)
+        if place is None:
+            return False
+        free[place] -= amount
+    return True
+
+
 def check_fits(config: Config, partitions: Sequence[Partition]) -> None:
     """Raise SlurmError unless one of the partitions that the run names, or the default, could hold it."""
     names = config.slurm.partition.split(",") if config.slurm.partition else None
@@ -101,6 +131,7 @@ def check_fits(config: Config, partitions: Sequence[Partition]) -> None:
     reasons = [misfit(config, one) for one in named]
     if all(reasons):
         raise SlurmError("; ".join(str(reason) for reason in reasons))
+    check_placement(config.resources)
 
 
 def partitions_here() -> list[Partition]:

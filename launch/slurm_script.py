@@ -20,7 +20,7 @@ from sandwiching.launch.failures import ExitCode
 from sandwiching.launch.slurm_bash import DRIVER, ENVIRONMENT, ONE_NODE, RAY, SIGNALS
 
 OWN_MOUNTS = '"$RAY_TMPDIR:$RAY_TMPDIR,$TMPDIR:$TMPDIR"'
-"""Folders that the job makes itself, as bash words: their names hold its id."""
+"""Folders that the job makes itself, as bash words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,10 @@ def render(config: Config, command: Sequence[str], places: Places) -> str:
     resources, slurm = config.resources, config.slurm
     if resources.nodes > 1 and resources.cpus is None:
         raise ValueError("resources.cpus: several nodes need it; set the CPU cores to use on each node")
-    scratch = shlex.quote(slurm.scratch or "/tmp")
     parts = [
         "\n".join(["#!/bin/bash", *(f"#SBATCH {option}" for option in options(config, places))]),
         slurm.prologue.strip("\n"),
-        ENVIRONMENT,
-        f"export TMPDIR={scratch}/sandwich-$SLURM_JOB_ID.tmp",
+        f"scratch={shlex.quote(slurm.scratch or '/tmp')}\n{ENVIRONMENT}",
         "export HF_HUB_OFFLINE=1" if slurm.offline else "",
         "\n".join(variables(config, command, places)),
         SIGNALS,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -18,12 +17,13 @@ class StopSignals:
     The second one, or one while no stage is at work, ends the run as Ctrl-C does: at once, locks released.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
         self.at_work: Sequence[StageFolder] = ()
         self.asked = False
 
     def install(self) -> None:
-        """In the main thread of the process that the scheduler signals."""
+        """In the main thread of the process that the scheduler signals; again after ray.init, which takes SIGTERM."""
         for number in (signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, self.handle)
 
@@ -32,7 +32,7 @@ class StopSignals:
         if self.asked or not self.at_work:
             raise Terminated(signal.Signals(number).name)
         self.asked = True
-        os.write(2, b"asked to stop: the stages at work save what they have; a second signal ends the run at once\n")
+        self.say("asked to stop: the stages at work save what they have; a second signal ends the run at once")
         for folder in self.at_work:
             folder.ask_to_stop()
 

@@ -6,6 +6,7 @@ sandwich submit slurm capitals resources.gpus=8 resources.nodes=2 resources.cpus
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -55,8 +56,9 @@ def slurm_command(
         typer.echo(json.dumps({"job": job.id, "script": job.script, "log": job.log}))
         return
     typer.echo(f"submitted job {job.id}, as in {job.script}")
-    typer.echo(f"output: tail -F {job.log}")
-    typer.echo(f"state:  sandwich status {folder}          cancel: sandwich status {folder} --cancel")
+    status = f"sandwich status {shlex.quote(str(folder))}"
+    typer.echo(f"output: tail -F {shlex.quote(job.log)}")
+    typer.echo(f"state:  {status}          cancel: {status} --cancel")
 
 
 def next_submission(run_dir: Path) -> Path:

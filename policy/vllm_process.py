@@ -163,6 +163,8 @@ def environment(settings: ServerSettings) -> Mapping[str, str]:
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "OMP_NUM_THREADS": str(settings.threads),
+        # Threads that wait in a loop hold the cores on which the trainer computes meanwhile.
+        "OMP_WAIT_POLICY": "PASSIVE",
         "HF_HUB_OFFLINE": "1",
         "PYTHONSAFEPATH": "",
     }

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import shutil
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sandwiching.training.artifacts import StageFolder, file_sha256
@@ -22,7 +23,7 @@ def step_of(path: Path) -> int:
 
 def begin(folder: StageFolder, step: int) -> Path:
     """An empty directory to write the checkpoint of `step` into; unsealed, so that no reader takes it."""
-    for left_over in folder.checkpoints.glob(".writing_*"):
+    for left_over in folder.checkpoints.glob(".*"):
         shutil.rmtree(left_over, ignore_errors=True)
     # Named by the attempt: workers of a killed attempt may write for some seconds more, into theirs.
     temporary = folder.checkpoints / f".writing_{folder.attempt}_step_{step}"
@@ -36,18 +37,33 @@ def _fsync(path: Path) -> None:
     os.close(descriptor)
 
 
-def write_layout(directory: Path, ranks: int, zero_stage: int, offload: bool) -> None:
-    """Note what DeepSpeed's files depend on besides the content."""
-    layout = {"learner_ranks": ranks, "zero_stage": zero_stage, "offload": offload}
-    (directory / LAYOUT).write_text(json.dumps(layout))
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What DeepSpeed's files depend on besides the content."""
+
+    learner_ranks: int
+    zero_stage: int
+    offload: bool
 
 
-def check_layout(checkpoint: Path, ranks: int, zero_stage: int, offload: bool) -> None:
-    """Raise ValueError when DeepSpeed could not load the checkpoint under these settings, naming those that could."""
-    written = json.loads((checkpoint / LAYOUT).read_text())
-    now = {"learner_ranks": ranks, "zero_stage": zero_stage, "offload": offload}
-    if written != now:
-        back = ", ".join(f"resources.{name}={json.dumps(written[name])}" for name in now if written[name] != now[name])
+def write_layout(directory: Path, layout: Layout) -> None:
+    """Note how the files in `directory` are laid out."""
+    (directory / LAYOUT).write_text(json.dumps(asdict(layout)))
+
+
+def read_layout(checkpoint: Path) -> Layout:
+    """See write_layout."""
+    return Layout(**json.loads((checkpoint / LAYOUT).read_text()))
+
+
+def check_layout(checkpoint: Path, layout: Layout) -> None:
+    """Raise ValueError when DeepSpeed could not load the checkpoint under this layout, naming what to set."""
+    written = read_layout(checkpoint)
+    if written != layout:
+        now = asdict(layout)
+        back = ", ".join(
+            f"resources.{name}={json.dumps(value)}" for name, value in asdict(written).items() if value != now[name]
+        )
         raise ValueError(f"{checkpoint} was written with {back}: set that again, or delete {checkpoint.parent}")
 
 
@@ -64,10 +80,12 @@ def seal(temporary: Path, final: Path, folder: StageFolder) -> None:
     complete.write_text(json.dumps(listing, indent=1))
     _fsync(complete)
     folder.check_attempt()
+    old = final.with_name(f".replaced_{final.name}")
     if final.exists():
-        shutil.rmtree(final)
+        final.replace(old)
     temporary.replace(final)
     _fsync(final.parent)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def fault(path: Path) -> str | None:

@@ -110,6 +110,11 @@ def all_sum(values: Tensor) -> Tensor:
     return moved.to(values.device)
 
 
+def is_broken_collective(error: BaseException) -> bool:
+    """Whether a collective failed because a peer was not there; gloo has no class of its own for that."""
+    return isinstance(error, dist.DistError) or "gloo" in str(error)
+
+
 def all_gather_objects(value: Any) -> list[Any]:
     """What each rank holds, in rank order; small picklable objects only."""
     if world_size() == 1:

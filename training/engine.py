@@ -89,8 +89,9 @@ class TrainingEngine:
         """Trained weights and optimiser of every rank."""
         self.engine.save_checkpoint(str(directory), tag="engine", save_latest=False, exclude_frozen_parameters=True)
 
-    def load(self, directory: Path) -> None:
-        """Back to what `save` wrote."""
+    def load(self, directory: Path, universal: bool = False) -> None:
+        """Back to what `save` wrote, or to its universal form."""
+        self.engine._config.load_universal_checkpoint = universal
         path, _ = self.engine.load_checkpoint(str(directory), tag="engine", load_module_strict=False)
         if path is None:
             raise ValueError(f"{directory} holds no DeepSpeed checkpoint")

@@ -20,7 +20,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from sandwiching.configs.schema import OptimizerConfig, ResourcesConfig
 from sandwiching.training import distributed
 from sandwiching.training.artifacts import StageFolder, Stopped
-from sandwiching.training.checkpoints import begin, check_layout, latest, prune, seal, step_of, write_layout
+from sandwiching.training.checkpoints import Layout, begin, check_layout, latest, prune, seal, step_of, write_layout
 from sandwiching.training.deepspeed_config import deepspeed_config
 from sandwiching.training.recorder import Observer, StepRecorder, Stopper, no_observer
 from sandwiching.training.schedule import SCHEDULES
@@ -97,7 +97,7 @@ class SealedTrainer(Trainer):
 
     folder: StageFolder
     keep: int
-    layout: tuple[int, int, bool]
+    layout: Layout
     schedule: OptimizerConfig
     recorder: StepRecorder
     stopper: Stopper
@@ -113,7 +113,7 @@ class SealedTrainer(Trainer):
         """Where checkpoints and metrics go, and which schedule the learning rate follows."""
         self.folder = folder
         self.keep = resources.keep
-        self.layout = (distributed.world_size(), resources.zero_stage, resources.offload)
+        self.layout = Layout(distributed.world_size(), resources.zero_stage, resources.offload)
         self.schedule = schedule
         self.recorder = StepRecorder(stage, folder, observer or no_observer)
         self.stopper = Stopper(folder)
@@ -145,7 +145,7 @@ class SealedTrainer(Trainer):
         self._save_rng_state(str(temporary))
         if distributed.rank() == 0:
             self.state.save_to_json(str(temporary / TRAINER_STATE_NAME))
-            write_layout(temporary, *self.layout)
+            write_layout(temporary, self.layout)
         distributed.barrier()
         if distributed.rank() == 0:
             seal(temporary, self.folder.checkpoints / f"step_{step}", self.folder)
@@ -161,14 +161,14 @@ class SealedTrainer(Trainer):
             latest(self.folder.checkpoints) if distributed.rank() == 0 else None
         )[0]
         if checkpoint is not None:
-            check_layout(checkpoint, *self.layout)
+            check_layout(checkpoint, self.layout)
         if distributed.rank() == 0:
             self.recorder.log.cut(0 if checkpoint is None else step_of(checkpoint))
         self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         if self.stopper.asked:
             self.release()
             raise Stopped(f"{self.folder.path.name} stopped after step {self.state.global_step}")
-        return self.recorder.last
+        return self.recorder.recorded()
 
     def trained_weights(self) -> dict[str, Tensor]:
         """See master_weights."""

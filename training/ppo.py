@@ -231,25 +231,26 @@ def _train(loop: PPO, resources: ResourcesConfig, folder: StageFolder, profile: 
     Raises Stopped, after a checkpoint, when the folder asks for it.
     """
     log = MetricsLog(folder.metrics)
-    done, record = resume(loop, folder, resources)
+    done, record = resume(loop, folder)
     log.cut(done)
     for step in range(done, loop.ppo.steps):
         started = perf_counter()
         try:
             record = loop.step(step, folder)
         except Stopped:
-            if step > done:
+            if step > done and not (folder.checkpoints / f"step_{step}").exists():
                 save(loop, folder, step, record, resources)
             raise
         if profile is not None and step == min(done + 1, loop.ppo.steps - 1):
             profile.write(loop.spans, started, perf_counter(), record, loop.workers.peak_flops())
         log.write({"step": step + 1, **record})
         folder.report(step + 1, loop.ppo.steps)
-        if (step + 1) % resources.checkpoint_every == 0 or step + 1 == loop.ppo.steps:
+        last = step + 1 == loop.ppo.steps
+        stopping = folder.asked_to_stop() and not last
+        if (step + 1) % resources.checkpoint_every == 0 or last or stopping:
             save(loop, folder, step + 1, record, resources)
-        elif folder.asked_to_stop():
-            save(loop, folder, step + 1, record, resources)
-            folder.stop_if_asked()
+        if stopping:
+            raise Stopped(f"{folder.path.name} stopped after step {step + 1}")
     return {name: value for name, value in record.items() if name != "prompts" and not name.startswith("time/")}
 
 
@@ -258,23 +259,16 @@ def save(loop: PPO, folder: StageFolder, step: int, record: Mapping[str, Any], r
     temporary = checkpoints.begin(folder, step)
     loop.workers.learner.save(temporary)
     loop.state.registry.save(temporary / "loop.pt")
-    checkpoints.write_layout(temporary, *layout(resources))
     MetricsLog(temporary / "record.jsonl").write({"step": step, **record})
     checkpoints.seal(temporary, folder.checkpoints / f"step_{step}", folder)
     checkpoints.prune(folder.checkpoints, resources.keep)
 
 
-def layout(resources: ResourcesConfig) -> tuple[int, int, bool]:
-    """What DeepSpeed's files depend on besides the content."""
-    return resources.learner_ranks, resources.zero_stage, resources.offload
-
-
-def resume(loop: PPO, folder: StageFolder, resources: ResourcesConfig) -> tuple[int, dict[str, Any]]:
+def resume(loop: PPO, folder: StageFolder) -> tuple[int, dict[str, Any]]:
     """Back to the newest good checkpoint: its step (0: none) and metrics. The engine gets the learner's weights."""
     checkpoint = checkpoints.latest(folder.checkpoints)
     if checkpoint is None:
         return 0, {}
-    checkpoints.check_layout(checkpoint, *layout(resources))
     loop.workers.learner.load(checkpoint)
     loop.state.registry.load(checkpoint / "loop.pt")
     step = checkpoints.step_of(checkpoint)

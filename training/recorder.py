@@ -11,7 +11,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from sandwiching.training import distributed
 from sandwiching.training.artifacts import StageFolder
-from sandwiching.training.metrics import MetricsLog
+from sandwiching.training.metrics import MetricsLog, read_metrics
 
 Observer = Callable[[str, int, int, Mapping[str, float]], None]
 """Called as observer(stage, step, total steps, metrics of the step)."""
@@ -31,6 +31,13 @@ class StepRecorder(TrainerCallback):
         self.observer = observer
         self.started = time.monotonic()
         self.last: dict[str, float] = {}
+
+    def recorded(self) -> dict[str, float]:
+        """The metrics of the last step, also where an earlier attempt made it."""
+        if self.last or not self.folder.metrics.exists():
+            return self.last
+        last = read_metrics(self.folder.metrics)[-1]
+        return {name: value for name, value in last.items() if name != "step" and not name.startswith("time/")}
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -62,7 +69,8 @@ class Stopper(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Rank 0 looks; a file system may show the others something else."""
-        seen = state.is_world_process_zero and self.folder.asked_to_stop()
+        ends = state.global_step >= state.max_steps
+        seen = state.is_world_process_zero and not ends and self.folder.asked_to_stop()
         self.asked = bool(distributed.all_sum(torch.tensor(float(seen))))
         if self.asked:
             control.should_save = control.should_training_stop = True

@@ -6,6 +6,7 @@ What a real cluster has and this one lacks: GPUs (n1 and n2 have two files calle
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -17,6 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from sandwiching.configs.load import load
+from sandwiching.launch.slurm_script import Places, render
 
 SANDWICH = Path(sys.executable).parent / "sandwich"
 DAEMONS = ("munged", "slurmctld", "slurmd", "sbatch")
@@ -48,14 +52,16 @@ ReturnToService=2
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 JobRequeue=1
+FirstJobId={first}
 KillWait=10
 SlurmdParameters=config_overrides
 GresTypes=gpu
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 SlurmctldParameters=preempt_send_user_signal
-NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=4 RealMemory=8000 Gres=gpu:2 State=UNKNOWN
-NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=4 RealMemory=8000 Gres=gpu:2 State=UNKNOWN
+NodeName=DEFAULT CPUs=4 RealMemory=8000 Gres=gpu:2 Feature=fast State=UNKNOWN
+NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]}
+NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]}
 PartitionName=debug Nodes=n1,n2 Default=YES GraceTime=60 MaxTime=1-00:00:00 State=UP PriorityTier=1
 PartitionName=high Nodes=n1,n2 MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
 """
@@ -92,6 +98,36 @@ class Cluster:
         """`sandwich ARGUMENTS` in a folder."""
         return self.run(SANDWICH, *arguments, folder=folder, timeout=timeout)
 
+    def set_user_signal(self, on: bool) -> None:
+        """Whether a preempted job gets the signal that it asked for."""
+        file, line = self.root / "slurm.conf", "SlurmctldParameters=preempt_send_user_signal"
+        text = file.read_text().replace(f"#{line}", line)
+        file.write_text(text if on else text.replace(line, f"#{line}"))
+        assert self.run("scontrol", "reconfigure").returncode == 0
+
+    def preempt(self, seconds: float) -> str:
+        """A job of a higher partition that takes both nodes; its id."""
+        asked = ("--partition=high", "--nodes=2", "--exclusive", "--time=00:02:00", "--output=/dev/null")
+        return self.run("sbatch", "--parsable", *asked, f"--wrap=sleep {seconds:g}").stdout.strip()
+
+    def start(self, folder: Path, driver: str, *overrides: str, python: str = f'exec {sys.executable} "$@"') -> str:
+        """A job of tiny whose `sandwich` and `python` are these lines of bash; its output is folder/1.log."""
+        programs = folder / "bin dir"
+        programs.mkdir()
+        for name, text in (("sandwich", driver), ("python", python)):
+            (programs / name).write_text(f"#!/bin/bash\n{text}\n")
+            (programs / name).chmod(0o755)
+        script = folder / "1.sbatch"
+        script.write_text(render(load("tiny", overrides), ["run"], Places(folder, folder / "1", programs)))
+        done = self.run("sbatch", "--parsable", script)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def says(self, folder: Path, words: str, timeout: float = 30) -> None:
+        """Wait until that job has written these words."""
+        log = folder / "1.log"
+        self.wait_for(lambda: "yes" if log.exists() and words in log.read_text() else None, timeout, words)
+
     def state(self, job: str) -> str:
         """PENDING, RUNNING, COMPLETED and so on; empty when SLURM has forgotten the job."""
         return self.run("squeue", "--noheader", "--states=all", f"--jobs={job}", "--format=%T").stdout.strip()
@@ -127,6 +163,8 @@ def write_files(root: Path) -> None:
     """Configuration, key, and what stands for GPUs."""
     user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     fields = {"root": root, "user": user, "host": socket.gethostname().partition(".")[0], "ports": free_ports(3)}
+    # Ports of Ray follow from a job's id, and other such clusters may be on this host.
+    fields["first"] = random.randrange(1, 1_000_000)
     (root / "slurm.conf").write_text(SLURM_CONF.format(**fields))
     (root / "gres.conf").write_text(GRES_CONF.format(**fields))
     (root / "munge.key").write_bytes(os.urandom(1024))

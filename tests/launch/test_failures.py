@@ -93,7 +93,7 @@ def test_sigterm_asks_to_be_queued_again(tmp_path: Path) -> None:
         "@app.command()\n"
         "def run():\n"
         "    with Attempt(Path(sys.argv[0]).parent) as attempt:\n"
-        "        StopSignals().install(); attempt.console.print('ready'); time.sleep(60)\n"
+        "        StopSignals(print).install(); attempt.console.print('ready'); time.sleep(60)\n"
         "sys.argv = [sys.argv[1]]; app()\n"
     )
     child = subprocess.Popen(

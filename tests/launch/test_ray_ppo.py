@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,9 +57,9 @@ def train(path: Path, reward: Path, **where: Any) -> tuple[dict[str, torch.Tenso
     from sandwiching.launch.ray_runner import RayRoles
     from sandwiching.training.ppo import train_ppo
 
-    path.mkdir()
+    path.mkdir(exist_ok=True)
     folder = StageFolder(path, 0)
-    resources = ResourcesConfig(cpus=2, micro_batch=2, checkpoint_every=10, **where)
+    resources = ResourcesConfig(cpus=2, micro_batch=2, checkpoint_every=1, **where)
     roles = RayRoles(resources)
     try:
         train_ppo(
@@ -103,3 +104,21 @@ def test_two_ranks_and_two_engines_equal_one(zero_stage: int, one_rank, reward_a
     for row, twin in zip(metrics, others, strict=True):
         for key in ("ppo/score", "ppo/kl", "ppo/policy_loss", "ppo/value_loss", "ppo/entropy", "ppo/response_tokens"):
             assert row[key] == pytest.approx(twin[key], abs=1e-4), key
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("zero_stage", [0, 1, 3])
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
+def test_a_checkpoint_goes_on_with_another_number_of_ranks(
+    before: int, after: int, zero_stage: int, one_rank, reward_artifact: Path, tmp_path: Path
+) -> None:
+    weights, metrics = one_rank
+    path = tmp_path / "ppo"
+    train(path, reward_artifact, learner_ranks=before, zero_stage=zero_stage)
+    shutil.rmtree(path / "checkpoints" / "step_2")
+    other, others = train(path, reward_artifact, learner_ranks=after, zero_stage=zero_stage)
+    assert [row["step"] for row in others] == [1, 2]
+    assert others[1]["ppo/policy_loss"] == pytest.approx(metrics[1]["ppo/policy_loss"], abs=1e-4)
+    for name in weights:
+        assert torch.allclose(weights[name], other[name], rtol=0, atol=2e-5), name
+    assert not list((path / "checkpoints").glob(".*"))

@@ -27,8 +27,10 @@ debug*|up|1-00:00:00|1-infinite|n2|4|gpu:2
 old|down|infinite|1-infinite|o1|64|(null)
 """
 EIGHT = ["resources.gpus=8", "resources.learner_ranks=8", "resources.rollout_engines=8", "resources.micro_batch=1"]
+TWO = ["resources.nodes=2", "resources.cpus=4"]
 FITS = [
-    ["resources.nodes=2", "resources.cpus=4"],
+    [*TWO, "resources.learner_ranks=2"],
+    [*TWO, "resources.learner_ranks=2", "resources.rollout_engines=1", "resources.colocate=false"],
     [*EIGHT, "slurm.partition=gpu", "slurm.time=30-00:00:00"],
     [*EIGHT, "slurm.partition=gpu", "slurm.gres='gpu:a100:8'"],
     [*EIGHT, "slurm.partition='debug,gpu'"],
@@ -40,6 +42,11 @@ MISFITS = [
     (["slurm.gres='gpu:a100:8'", "resources.nodes=3", "slurm.partition=gpu"], ["resources.nodes=3", "at most 2 a job"]),
     (["slurm.time=1-00:00:01"], ["slurm.time=1-00:00:01", "time up to 1-00:00:00"]),
     (["slurm.partition=old"], ["partition old is down"]),
+    (TWO, ["1 ranks of sft of up to 8 cores", "resources.cpus=4 each", "multiples of 2"]),
+    (
+        [*TWO, "resources.learner_ranks=2", "resources.rollout_engines=3"],
+        ["3 bundles of ppo of up to 2.66667 cores", "multiples of 2"],
+    ),
     (["slurm.partition=gpus"], ["slurm.partition=gpus", "debug, gpu, old"]),
     (["slurm.partition='debug,old'", "resources.cpus=8"], ["partition debug has", "partition old is down"]),
 ]

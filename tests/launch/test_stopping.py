@@ -14,11 +14,11 @@ from sandwiching.training.artifacts import StageFolder, Stopped, Store
 
 def test_with_no_stage_at_work_a_signal_ends_the_run_at_once() -> None:
     with pytest.raises(Terminated, match="SIGUSR1"):
-        StopSignals().handle(signal.SIGUSR1, None)
+        StopSignals(print).handle(signal.SIGUSR1, None)
 
 
 def test_stages_at_work_are_asked_first_and_the_second_signal_ends_the_run(tmp_path: Path) -> None:
-    signals, folder = StopSignals(), StageFolder(tmp_path, 1)
+    signals, folder = StopSignals(print), StageFolder(tmp_path, 1)
     signals.at_work = [folder]
     assert not folder.asked_to_stop()
     signals.handle(signal.SIGUSR1, None)
@@ -29,13 +29,13 @@ def test_stages_at_work_are_asked_first_and_the_second_signal_ends_the_run(tmp_p
 
 
 def test_after_a_stage_that_ended_before_it_looked_no_other_begins(tmp_path: Path) -> None:
-    signals = StopSignals()
+    signals = StopSignals(print)
     with pytest.raises(Terminated), signals.working([StageFolder(tmp_path, 1)]):
         signals.handle(signal.SIGTERM, None)
 
 
 def test_a_stage_that_stopped_is_what_is_raised(tmp_path: Path) -> None:
-    signals, folder = StopSignals(), StageFolder(tmp_path / "ppo-1", 1)
+    signals, folder = StopSignals(print), StageFolder(tmp_path / "ppo-1", 1)
     folder.path.mkdir()
 
     def stage() -> None:
