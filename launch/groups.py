@@ -259,7 +259,7 @@ class LearnerGroup(Group):
 
     def _lacks_a_rank(self, error: RayError) -> bool:
         """After `error` of a rank: whether another is gone, or hangs where a collective of this one failed."""
-        calls = [actor.alive.remote() for actor in self.actors]
+        calls: list[Any] = [actor.alive.remote() for actor in self.actors]
         answered, silent = ray.wait(calls, num_returns=len(calls), timeout=ANSWER_SECONDS)
         cause = error.cause if isinstance(error, RayTaskError) else error
         return any(map(_is_gone, answered)) or bool(silent and is_broken_collective(cause))
