@@ -4,8 +4,8 @@
     python benchmarks/rollouts.py
 
 For each batch and length every engine samples the same prompts (chats of 40 tokens, most of them shared) at
-temperature 1; the median of the rounds counts, the first round of each shape warms up. Responses that end early are
-counted as long as they are.
+temperature 1; the median of the rounds counts, after one short rollout of each engine and batch. Responses that end
+early are counted as long as they are.
 """
 
 from __future__ import annotations
@@ -68,13 +68,15 @@ def main() -> None:
     print("|---|---|" + "---|" * (len(engines) + 1))
     for batch in arguments.batches:
         prompts = prompts_of(folder, batch)
+        for engine in engines.values():
+            seconds_and_tokens(engine, prompts, 4, 0)
         for length in arguments.lengths:
             rates: dict[str, list[float]] = {kind: [] for kind in engines}
-            for step in range(arguments.rounds + 1):
+            for step in range(arguments.rounds):
                 for kind, engine in engines.items():
                     seconds, tokens = seconds_and_tokens(engine, prompts, length, step)
                     rates[kind].append(tokens / seconds)
-            medians = [statistics.median(values[1:]) for values in rates.values()]
+            medians = [statistics.median(values) for values in rates.values()]
             cells = " | ".join(f"{rate:.0f}" for rate in medians)
             print(f"| {batch} | {length} | {cells} | {medians[-1] / medians[0]:.2f} |", flush=True)
     for engine in engines.values():
