@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -41,7 +42,7 @@ class LearnerLost(RuntimeError):
     """A process of the learner ended or hangs, and with it a share of the training's state."""
 
 
-class Group:
+class Group(ABC):
     """Actors that host the same kind of role. make: a new actor for the i-th place."""
 
     actor: ClassVar[type[RoleActor]]
@@ -51,9 +52,9 @@ class Group:
         self.actors = [make(i) for i in range(count)]
         self.resources = resources
 
+    @abstractmethod
     def host(self, spec: Spec, extra: float = 0.0) -> None:
         """All actors build the role, within resources.start_timeout and `extra` seconds."""
-        raise NotImplementedError
 
 
 class StatelessGroup(Group):

@@ -102,7 +102,7 @@ def kill_in(root: Path, stage: str, *options: str) -> None:
 def stop_in(root: Path, stage: str, *options: str) -> None:
     """Ask the command to stop in the stage, as SLURM does: no step that was recorded is lost."""
     process = started(root, stage, *options)
-    process.send_signal(signal.SIGUSR1)
+    process.send_signal(signal.SIGUSR1 if stage == "sft" else signal.SIGTERM)
     assert process.wait(timeout=100) == 75
     (checkpoints,) = (root / "store").glob(f"{stage}-*/checkpoints")
     newest = max(int(path.name.removeprefix("step_")) for path in checkpoints.glob("step_*"))
