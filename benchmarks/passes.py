@@ -142,7 +142,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     use_threads(torch.get_num_threads())
-    model = load_causal_lm(resolve(arguments.model), compute_dtype(arguments.precision)).to(default_device())
+    model = load_causal_lm(resolve(arguments.model), compute_dtype(arguments.precision))
+    model.to(default_device())  # pyright: ignore[reportArgumentType]
     batch = make_batch(arguments.rows)
     seconds: dict[str, list[float]] = {name: [] for name in WAYS}
     for _ in range(arguments.rounds + 1):
