@@ -1,8 +1,8 @@
 """The ops on a vocabulary head, chunk of rows by chunk of rows: logits of one chunk are all that is ever in memory.
 
 A chunk goes through a GEMM into a workspace, a row kernel (rows.py or triton_ops/) and, for gradients, two more GEMMs.
-On a GPU the GEMM of every chunk has the same number of rows, the last one padded; on CPU the last is padded to a block,
-and ignored rows are left out. So a token's log-prob has the same bits in every batch and in every op here.
+On a GPU every GEMM that makes logits has the same number of rows, the last one padded; on CPU the last is padded to a
+block, and ignored rows are left out. So a token's log-prob has the same bits in every batch and in every op here.
 """
 
 from __future__ import annotations
