@@ -9,6 +9,7 @@ Shape suffixes as in packing.py; W = L + R keys of a text, H heads, d head size.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from inspect import signature
 from typing import Any
 
@@ -26,6 +27,38 @@ PACKED = "packed"
 """The name of the implementation; where it is given rows, not a packing, it works as `eager` or `sdpa` would."""
 
 
+@dataclass(frozen=True, slots=True)
+class FlashLayout:
+    """A packing as torch's flash attention takes it: rests of texts as queries, prefixes and rests as keys.
+
+    order: which of the keys, their prefix repeated B times, stand where. Made once a pass: to count what is real makes
+    the host wait for a GPU, which all layers would.
+    """
+
+    prefix: int
+    texts: int
+    longest: int
+    order: Tensor
+    query_starts: Tensor
+    key_starts: Tensor
+
+    @classmethod
+    def of(cls, packing: Packing) -> FlashLayout:
+        """For every layer of a pass."""
+        L, (B, R) = packing.prefix, packing.place_BR.shape
+        # Each place is taken once, so that the gradient is a copy: sums over places have no fixed order on a GPU.
+        shared_BL = torch.arange(B * L, device=packing.rest_B.device).view(B, L)
+        own_BR = packing.place_BR + (B - 1) * L
+        sees_BW = torch.cat([shared_BL >= 0, packing.real_BR], dim=1)
+        starts = (pad(lengths_B.cumsum(0), (1, 0)).int() for lengths_B in (packing.rest_B, packing.rest_B + L))
+        return cls(L, B, R, torch.cat([shared_BL, own_BR], dim=1)[sees_BW], *starts)
+
+    def keys(self, x_NHd: Tensor) -> Tensor:
+        """Of all texts, one behind another."""
+        repeated = x_NHd[: self.prefix].expand(self.texts, -1, -1, -1).flatten(0, 1)
+        return torch.cat([repeated, x_NHd[self.prefix :]]).index_select(0, self.order)
+
+
 class PackedMask(Tensor):
     """The mask [B, 1, R, W] of a packing's texts, in a form that models hand on untouched.
 
@@ -35,6 +68,9 @@ class PackedMask(Tensor):
 
     packing: Packing
     prefix_mask_LL: Tensor
+    real: Tensor
+    """Which of B x R are no padding."""
+    flash: FlashLayout | None
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # pyright: ignore
 
@@ -49,6 +85,8 @@ class PackedMask(Tensor):
         mask = torch.Tensor._make_subclass(cls, _mask(sees_BRW | ~packing.real_BR[:, :, None], dtype)[:, None])
         mask.packing = packing
         mask.prefix_mask_LL = _mask(torch.ones(L, L, dtype=torch.bool, device=device).tril(), dtype)
+        mask.real = packing.real_BR.flatten().nonzero().flatten()
+        mask.flash = FlashLayout.of(packing) if device.type == "cuda" else None
         return mask
 
 
@@ -91,8 +129,8 @@ def _rest(
 ) -> Tensor:
     """Attention [N - L, H, d] of the rests to the prefix and to themselves."""
     packing = mask.packing
-    if _flash_can(query_NHd, value_NHd) and not options.get("dropout"):
-        return _varlen(query_NHd, key_NHd, value_NHd, packing, options.get("scaling"))
+    if mask.flash is not None and _flash_can(query_NHd, value_NHd) and not options.get("dropout"):
+        return _varlen(query_NHd, key_NHd, value_NHd, mask.flash, options.get("scaling"))
     (B, R), L = packing.place_BR.shape, packing.prefix
 
     def rest_BHRd(x_NHd: Tensor) -> Tensor:
@@ -103,7 +141,7 @@ def _rest(
 
     keys = seen_BHWd(key_NHd), seen_BHWd(value_NHd)
     result_BRHd, _ = rows_attention(module, rest_BHRd(query_NHd), *keys, mask.as_subclass(Tensor), **options)
-    return result_BRHd.flatten(0, 1).index_select(0, packing.real_BR.flatten().nonzero().flatten())
+    return result_BRHd.flatten(0, 1).index_select(0, mask.real)
 
 
 def _flash_can(query_NHd: Tensor, value_NHd: Tensor) -> bool:
@@ -119,31 +157,18 @@ def _flash_can(query_NHd: Tensor, value_NHd: Tensor) -> bool:
     )
 
 
-def _varlen(query_NHd: Tensor, key_NHd: Tensor, value_NHd: Tensor, packing: Packing, scaling: float | None) -> Tensor:
+def _varlen(
+    query_NHd: Tensor, key_NHd: Tensor, value_NHd: Tensor, layout: FlashLayout, scaling: float | None
+) -> Tensor:
     """`_rest` without padding in attention either, by torch's flash attention; a GPU and half precision only."""
-    L, B = packing.prefix, len(packing.rest_B)
-    # Each place is taken once, so that the gradient is a copy: a sum of repeated places has no fixed order on a GPU.
-    shared_BL = torch.arange(B * L, device=query_NHd.device).view(B, L)
-    own_BR = packing.place_BR + (B - 1) * L
-    sees_BW = torch.cat([shared_BL >= 0, packing.real_BR], dim=1)
-    order = torch.cat([shared_BL, own_BR], dim=1)[sees_BW]
-
-    def seen(x_NHd: Tensor) -> Tensor:
-        repeated = x_NHd[:L].expand(B, -1, -1, -1).flatten(0, 1)
-        return torch.cat([repeated, x_NHd[L:]]).index_select(0, order)
-
-    query_starts, key_starts = (
-        pad(lengths_B.cumsum(0), (1, 0)).int() for lengths_B in (packing.rest_B, packing.rest_B + L)
-    )
-    R = packing.place_BR.shape[1]
     result = varlen_attn(
-        query_NHd[L:].contiguous(),
-        seen(key_NHd),
-        seen(value_NHd),
-        query_starts,
-        key_starts,
-        R,
-        L + R,
+        query_NHd[layout.prefix :].contiguous(),
+        layout.keys(key_NHd),
+        layout.keys(value_NHd),
+        layout.query_starts,
+        layout.key_starts,
+        layout.longest,
+        layout.prefix + layout.longest,
         scale=scaling,
         window_size=(-1, 0),
         **_GROUPED,

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from sandwiching.policy import attention
-from sandwiching.policy.attention import PackedMask, packed_attention
+from sandwiching.policy.attention import FlashLayout, PackedMask, packed_attention
 from sandwiching.policy.packing import Packing
 from sandwiching.policy.padding import padded_right
 
@@ -86,7 +86,7 @@ def test_the_layout_for_flash_attention(prefix: int, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(attention, "varlen_attn", flash_by_definition)
     packing, inputs = case(prefix, torch.float32)
     query_NHd, key_NHd, value_NHd = (x[0].transpose(0, 1) for x in inputs)
-    result_NHd = attention._varlen(query_NHd, key_NHd, value_NHd, packing, SIZE**-0.5)
+    result_NHd = attention._varlen(query_NHd, key_NHd, value_NHd, FlashLayout.of(packing), SIZE**-0.5)
     expected = by_text(packing, *inputs)[0, prefix:]
     torch.testing.assert_close(result_NHd.double(), expected, atol=1e-5, rtol=1e-5)
     for one, other in zip(gradients(result_NHd, inputs), gradients(expected, inputs), strict=True):
