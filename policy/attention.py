@@ -68,7 +68,7 @@ class PackedMask(Tensor):
 
     packing: Packing
     prefix_mask_LL: Tensor
-    real: Tensor
+    kept: Tensor
     """Which of B x R are no padding."""
     flash: FlashLayout | None
 
@@ -85,7 +85,7 @@ class PackedMask(Tensor):
         mask = torch.Tensor._make_subclass(cls, _mask(sees_BRW | ~packing.real_BR[:, :, None], dtype)[:, None])
         mask.packing = packing
         mask.prefix_mask_LL = _mask(torch.ones(L, L, dtype=torch.bool, device=device).tril(), dtype)
-        mask.real = packing.real_BR.flatten().nonzero().flatten()
+        mask.kept = packing.real_BR.flatten().nonzero().flatten()
         mask.flash = FlashLayout.of(packing) if device.type == "cuda" else None
         return mask
 
@@ -141,7 +141,7 @@ def _rest(
 
     keys = seen_BHWd(key_NHd), seen_BHWd(value_NHd)
     result_BRHd, _ = rows_attention(module, rest_BHRd(query_NHd), *keys, mask.as_subclass(Tensor), **options)
-    return result_BRHd.flatten(0, 1).index_select(0, mask.real)
+    return result_BRHd.flatten(0, 1).index_select(0, mask.kept)
 
 
 def _flash_can(query_NHd: Tensor, value_NHd: Tensor) -> bool:
