@@ -66,8 +66,9 @@ class LearnerActor(RoleActor):
         set_rank_environment(rank, ranks, 0, address, port)
 
     def weights(self) -> dict[str, Tensor]:
-        """On the CPU: who gets them may have no GPU."""
-        return {name: tensor.cpu() for name, tensor in self.role.weights().items()}
+        """Copies on the CPU: who gets them may have no GPU, and DeepSpeed's tensors are views of one buffer, all of
+        which would travel with each."""
+        return {name: tensor.to("cpu", copy=True) for name, tensor in self.role.weights().items()}
 
     def alive(self) -> None:
         """Answers, if anything does."""
