@@ -110,6 +110,7 @@ RANGES: dict[str, Range] = {
     "ResourcesConfig.rollout_batch": AT_LEAST_1,
     "ResourcesConfig.checkpoint_every": AT_LEAST_1,
     "ResourcesConfig.keep": AT_LEAST_1,
+    "ResourcesConfig.keep_finished": AT_LEAST_0,
     "ResourcesConfig.start_timeout": ABOVE_0,
     "ResourcesConfig.call_timeout": ABOVE_0,
     "VLLMConfig.tensor_parallel": AT_LEAST_1,
@@ -157,6 +158,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "ArmConfig.tier": ("weak", "expert"),
     "ResourcesConfig.kernels": ("auto", "torch", "triton", "cuda", "reference"),
     "ContainerConfig.runtime": ("pyxis", "apptainer"),
+    "BestConfig.mode": ("max", "min"),
 }
 
 FREE_TEXT = (
@@ -172,6 +174,7 @@ FREE_TEXT = (
     "DataConfig.rater",
     "CheckConfig.ceiling",
     "TrackingConfig.project",
+    "BestConfig.metric",
     "VLLMConfig.python",
     "SlurmConfig.account",
     "SlurmConfig.partition",

@@ -27,6 +27,7 @@ from sandwiching.configs.stage_blocks import (
 __all__ = [
     "TASKS",
     "ArmConfig",
+    "BestConfig",
     "CapitalsTask",
     "CheckConfig",
     "Config",
@@ -80,6 +81,16 @@ class VLLMConfig:
 
 
 @dataclass(kw_only=True)
+class BestConfig:
+    """Which checkpoint is the best."""
+
+    metric: str = MISSING
+    """A key of metrics.jsonl, as ppo/score."""
+    mode: str = "max"
+    """max or min."""
+
+
+@dataclass(kw_only=True)
 class ResourcesConfig:
     """How the work is done; nothing here enters a key."""
 
@@ -111,8 +122,14 @@ class ResourcesConfig:
     """Backend of the fused ops: auto, torch, triton, cuda, or reference (plain torch, to compare with)."""
     checkpoint_every: int = 20
     """Optimiser steps (SFT, reward model) or PPO steps between checkpoints."""
+    async_save: bool = True
+    """Training goes on while a checkpoint, copied into host memory, is written."""
     keep: int = 2
-    """Checkpoints kept."""
+    """Newest checkpoints kept."""
+    keep_finished: int = 0
+    """The same once the stage is done, when nothing resumes from them any more."""
+    keep_best: BestConfig | None = None
+    """One more that is kept: the best by a metric, of the stages that have it."""
     start_timeout: float = 120.0
     """Seconds to wait for workers to start."""
     call_timeout: float = 7200.0

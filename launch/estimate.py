@@ -47,7 +47,10 @@ def trained_parameters(total: int, architecture: Architecture, model: ModelConfi
 def learner_memory(
     role: str, total: int, trained: int, rows: int, architecture: Architecture, config: Config
 ) -> RoleMemory:
-    """One rank that trains `trained` of `total` parameters on `rows` sequences at a time."""
+    """One rank that trains `trained` of `total` parameters on `rows` sequences at a time.
+
+    On the host: the copy that a checkpoint is written from.
+    """
     resources, width = config.resources, WORKING_BYTES[config.model.precision]
     ranks, stage = resources.learner_ranks, resources.zero_stage
     states = trained * (8 if stage == 0 and width == 4 else MASTER_AND_MOMENTS) // (ranks if stage >= 1 else 1)
@@ -64,7 +67,8 @@ def learner_memory(
         "optimizer": 0 if resources.offload else states,
         "activations": kept,
     }
-    return RoleMemory(role, ranks, parts, host=states if resources.offload else 0)
+    copy = checkpoint_bytes(trained, config.model.precision) // (ranks if stage >= 1 else 1)
+    return RoleMemory(role, ranks, parts, host=copy + (states if resources.offload else 0))
 
 
 def engine_memory(rows: int, architecture: Architecture, config: Config) -> RoleMemory:
@@ -141,21 +145,32 @@ def checkpoint_bytes(trained: int, precision: str) -> int:
     return trained * (WORKING_BYTES[precision] + MASTER_AND_MOMENTS)
 
 
-def artifact_bytes(node: Node, config: Config, architecture: Architecture) -> int:
-    """What a finished stage leaves on disk: model, adapter, snapshots and the checkpoints that are kept."""
+@dataclass(frozen=True, slots=True)
+class StageDisk:
+    """Bytes that a stage leaves when it is done, one checkpoint of it, and the most that it has on disk meanwhile."""
+
+    finished: int = 0
+    checkpoint: int = 0
+    most: int = 0
+
+
+def stage_disk(node: Node, config: Config, architecture: Architecture) -> StageDisk:
+    """Model, adapter and snapshots; checkpoints that are kept, and one that is being written beside them."""
     if node.stage not in ("sft", "reward_model", "ppo"):
-        return 0
+        return StageDisk()
     config = arm_config(config, node.arms[0]) if node.arms else config
     lora, ppo, kind = config.model.lora, config.ppo, config.reward_model.kind
     if node.stage == "reward_model":
         lora = (lora or LoraConfig()) if kind == "lora" else None
     total = architecture.trunk_parameters if node.stage == "reward_model" else architecture.parameters
     if node.stage == "reward_model" and kind == "probe":
-        return total * EXPORT_BYTES
+        return StageDisk(total * EXPORT_BYTES, 0, total * EXPORT_BYTES)
     trained = architecture.lora_parameters(lora.rank) if lora else total
     size = (total + (trained if lora else 0)) * EXPORT_BYTES
     checkpoint = checkpoint_bytes(trained, config.model.precision)
     if node.stage == "ppo" and ppo is not None:
         size += math.ceil(ppo.steps / ppo.snapshot_every) * trained * WORKING_BYTES[config.model.precision]
         checkpoint *= 2 if ppo.advantage == "gae" and ppo.value == "model" else 1
-    return size + checkpoint * config.resources.keep
+    best = int(config.resources.keep_best is not None)
+    finished, working = config.resources.keep_finished + best, config.resources.keep + best + 1
+    return StageDisk(size + finished * checkpoint, checkpoint, size + working * checkpoint)

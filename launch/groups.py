@@ -198,6 +198,11 @@ class LearnerGroup(Group):
 
     actor = LearnerActor
 
+    @property
+    def ranks(self) -> int:
+        """See Learner."""
+        return len(self.actors)
+
     def host(self, spec: Spec, extra: float = 0.0) -> None:
         """See Group."""
         self._answers([actor.host.remote(spec) for actor in self.actors], self.resources.start_timeout + extra)

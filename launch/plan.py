@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from sandwiching.configs.load import arm_config
 from sandwiching.configs.schema import Config, ResourcesConfig
 from sandwiching.configs.structure import plain
 from sandwiching.launch.architecture import Architecture, find_architecture
-from sandwiching.launch.estimate import RoleMemory, artifact_bytes, per_device, stage_memory
+from sandwiching.launch.estimate import RoleMemory, StageDisk, per_device, stage_disk, stage_memory
 from sandwiching.launch.graph import Graph, Node
 from sandwiching.launch.reasons import ACTIONS, reason
 from sandwiching.training.artifacts import Store
@@ -33,7 +34,7 @@ class PlannedStage:
     key: str | None
     folder: str | None
     parents: list[str]
-    disk_bytes: int | None
+    disk: StageDisk | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +79,16 @@ def make_plan(config: Config, graph: Graph, store: Store, run_dir: Path) -> Plan
         parameters=architecture.parameters if architecture else None,
         memory=memory,
         machine_memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        new_disk_bytes=sum(stage.disk_bytes or 0 for stage in stages if stage.action != "skip")
+        new_disk_bytes=new_disk([stage.disk for stage in stages if stage.disk and stage.action != "skip"])
         if architecture
         else None,
         free_disk_bytes=shutil.disk_usage(_existing(store.root)).free,
     )
+
+
+def new_disk(stages: Sequence[StageDisk]) -> int:
+    """Bytes written at most: what all leave, and what the largest has beside that while it is at work."""
+    return sum(stage.finished for stage in stages) + max((stage.most - stage.finished for stage in stages), default=0)
 
 
 def most_memory(config: Config, architecture: Architecture) -> dict[str, StageMemory]:
@@ -136,7 +142,7 @@ def _planned(
         key=node.key,
         folder=str(folder) if folder else None,
         parents=[parent.slug for parent in node.parents.values()],
-        disk_bytes=artifact_bytes(node, config, architecture) if architecture else None,
+        disk=stage_disk(node, config, architecture) if architecture else None,
     )
 
 

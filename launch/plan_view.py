@@ -86,5 +86,7 @@ def _resources(plan: Plan, config: Config) -> list[str]:
                 f"more than the {size(plan.machine_memory_bytes)} of this machine: lower resources.micro_batch"
             )
     if plan.new_disk_bytes is not None:
-        lines.append(f"disk: {size(plan.new_disk_bytes)} to be written, {size(plan.free_disk_bytes)} free")
+        lines.append(f"disk: at most {size(plan.new_disk_bytes)} to be written, {size(plan.free_disk_bytes)} free")
+        sizes = {stage.stage: stage.disk.checkpoint for stage in plan.stages if stage.disk and stage.disk.checkpoint}
+        lines.append("a checkpoint: " + ", ".join(f"{size(amount)} {stage}" for stage, amount in sizes.items()))
     return lines

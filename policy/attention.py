@@ -210,7 +210,7 @@ def rows_attention(
 
 
 # torch 2.11 takes fewer key heads than query heads unasked, later ones ask for this.
-_GROUPED = {"enable_gqa": True} if "enable_gqa" in signature(varlen_attn).parameters else {}
+_GROUPED: dict[str, Any] = {"enable_gqa": True} if "enable_gqa" in signature(varlen_attn).parameters else {}
 
 AttentionInterface.register(PACKED, packed_attention)
 AttentionMaskInterface.register(PACKED, sdpa_mask if torch.cuda.is_available() else eager_mask)

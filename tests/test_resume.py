@@ -24,6 +24,7 @@ SETTINGS = [
     "reward_model.members=1",
     "ppo.steps=6",
     "resources.checkpoint_every=2",
+    "resources.keep_finished=1",
     "resources.cpus=1",
     "tracking.to=[]",
     "arms.ceiling=null",

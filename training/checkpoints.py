@@ -6,13 +6,18 @@ import json
 import logging
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from sandwiching.configs.schema import BestConfig
 from sandwiching.training.artifacts import StageFolder, file_sha256
+from sandwiching.training.metrics import read_metrics
 
 COMPLETE = "complete.json"
 LAYOUT = "layout.json"
+RECORD = "record.jsonl"
+"""Of a checkpoint: the metrics of its step."""
 log = logging.getLogger(__name__)
 
 
@@ -45,6 +50,10 @@ class Layout:
     zero_stage: int
     offload: bool
 
+    def __str__(self) -> str:
+        offload = ", offloaded" if self.offload else ""
+        return f"{self.learner_ranks} learner ranks under ZeRO-{self.zero_stage}{offload}"
+
 
 def write_layout(directory: Path, layout: Layout) -> None:
     """Note how the files in `directory` are laid out."""
@@ -54,17 +63,6 @@ def write_layout(directory: Path, layout: Layout) -> None:
 def read_layout(checkpoint: Path) -> Layout:
     """See write_layout."""
     return Layout(**json.loads((checkpoint / LAYOUT).read_text()))
-
-
-def check_layout(checkpoint: Path, layout: Layout) -> None:
-    """Raise ValueError when DeepSpeed could not load the checkpoint under this layout, naming what to set."""
-    written = read_layout(checkpoint)
-    if written != layout:
-        now = asdict(layout)
-        back = ", ".join(
-            f"resources.{name}={json.dumps(value)}" for name, value in asdict(written).items() if value != now[name]
-        )
-        raise ValueError(f"{checkpoint} was written with {back}: set that again, or delete {checkpoint.parent}")
 
 
 def seal(temporary: Path, final: Path, folder: StageFolder) -> None:
@@ -120,7 +118,18 @@ def latest(checkpoints: Path) -> Path | None:
     return None
 
 
-def prune(checkpoints: Path, keep: int) -> None:
-    """Delete all but the newest `keep` checkpoints."""
-    for path in sorted(checkpoints.glob("step_*"), key=step_of, reverse=True)[keep:]:
-        shutil.rmtree(path)
+def prune(checkpoints: Path, keep: int, best: BestConfig | None = None) -> None:
+    """Delete all but the newest `keep` checkpoints and the best one, by the metrics in their record.jsonl."""
+    newest = sorted(checkpoints.glob("step_*"), key=step_of, reverse=True)
+    kept = {*newest[:keep], *([] if best is None else _best(newest, best))}
+    for path in newest:
+        if path not in kept:
+            shutil.rmtree(path)
+
+
+def _best(paths: Sequence[Path], best: BestConfig) -> list[Path]:
+    """One, or none where no checkpoint has the metric; of equal ones the first given."""
+    sign = 1 if best.mode == "max" else -1
+    records = [(path, record) for path in paths for record in read_metrics(path / RECORD)]
+    measured = [(path, record[best.metric]) for path, record in records if best.metric in record]
+    return [max(measured, key=lambda one: sign * one[1])[0]] if measured else []

@@ -14,6 +14,11 @@ from torch import Tensor, nn
 from sandwiching.configs.schema import OptimizerConfig, ResourcesConfig
 from sandwiching.training import distributed
 from sandwiching.training.deepspeed_config import deepspeed_config
+from sandwiching.training.saving import BackgroundFiles, save_in_background
+from sandwiching.training.universal import load_other_layout
+
+TAG = "engine"
+"""DeepSpeed's name of a checkpoint."""
 
 
 class TrainingEngine:
@@ -28,6 +33,7 @@ class TrainingEngine:
         precision: str,
         most_passes: int,
         persistence_threshold: int,
+        files: BackgroundFiles,
     ) -> None:
         self.module = module
         self.learning_rate = learning_rate
@@ -47,6 +53,7 @@ class TrainingEngine:
         )
         self.optimizer = adam
         self.engine, *_ = deepspeed.initialize(model=module, optimizer=adam, config=config, dist_init_required=False)
+        save_in_background(self.engine, files)
 
     @property
     def device(self) -> torch.device:
@@ -86,12 +93,15 @@ class TrainingEngine:
             yield
 
     def save(self, directory: Path) -> None:
-        """Trained weights and optimiser of every rank."""
-        self.engine.save_checkpoint(str(directory), tag="engine", save_latest=False, exclude_frozen_parameters=True)
+        """Trained weights and optimiser of every rank, as they are now; the files are written in the background."""
+        self.engine.save_checkpoint(str(directory), tag=TAG, save_latest=False, exclude_frozen_parameters=True)
 
-    def load(self, directory: Path, universal: bool = False) -> None:
-        """Back to what `save` wrote, or to its universal form."""
-        self.engine._config.load_universal_checkpoint = universal
-        path, _ = self.engine.load_checkpoint(str(directory), tag="engine", load_module_strict=False)
+    def load(self, directory: Path) -> None:
+        """Back to what `save` wrote."""
+        path, _ = self.engine.load_checkpoint(str(directory), tag=TAG, load_module_strict=False)
         if path is None:
             raise ValueError(f"{directory} holds no DeepSpeed checkpoint")
+
+    def load_other_layout(self, directory: Path, scratch: Path) -> None:
+        """The same from other ranks or another ZeRO stage; see universal.py."""
+        load_other_layout(self.engine, directory / TAG, scratch)

@@ -6,7 +6,11 @@ whatever the ranks, the micro-batch or the accumulation: one epoch of Hugging Fa
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,12 +24,16 @@ from transformers.trainer import TRAINER_STATE_NAME
 from sandwiching.configs.schema import OptimizerConfig, ResourcesConfig
 from sandwiching.training import distributed
 from sandwiching.training.artifacts import StageFolder, Stopped
-from sandwiching.training.checkpoints import Layout, begin, check_layout, latest, prune, seal, step_of, write_layout
+from sandwiching.training.checkpoints import RECORD, Layout, latest, read_layout, step_of, write_layout
 from sandwiching.training.deepspeed_config import deepspeed_config
+from sandwiching.training.metrics import MetricsLog
 from sandwiching.training.recorder import Observer, StepRecorder, Stopper, no_observer
+from sandwiching.training.saving import BackgroundFiles, Saver, save_in_background
 from sandwiching.training.schedule import SCHEDULES
+from sandwiching.training.universal import load_other_layout
 from sandwiching.training.weights import master_weights
 
+log = logging.getLogger(__name__)
 ALWAYS = {
     "num_train_epochs": 1,
     "train_sampling_strategy": "sequential",
@@ -96,7 +104,8 @@ class SealedTrainer(Trainer):
     """
 
     folder: StageFolder
-    keep: int
+    files: BackgroundFiles
+    saver: Saver
     layout: Layout
     schedule: OptimizerConfig
     recorder: StepRecorder
@@ -112,10 +121,11 @@ class SealedTrainer(Trainer):
     ) -> None:
         """Where checkpoints and metrics go, and which schedule the learning rate follows."""
         self.folder = folder
-        self.keep = resources.keep
+        self.files = BackgroundFiles()
+        self.saver = Saver(folder, distributed.world_size(), resources)
         self.layout = Layout(distributed.world_size(), resources.zero_stage, resources.offload)
         self.schedule = schedule
-        self.recorder = StepRecorder(stage, folder, observer or no_observer)
+        self.recorder = StepRecorder(stage, folder, observer or no_observer, self.saver.take_held)
         self.stopper = Stopper(folder)
         self.remove_callback(PrinterCallback)
         self.add_callback(self.recorder)
@@ -135,22 +145,46 @@ class SealedTrainer(Trainer):
             chosen, lambda step: scale(min(step, num_training_steps), num_training_steps, ratio)
         )
         self._created_lr_scheduler = True
+        # The trainer has its engine by now, and loads a checkpoint next.
+        wrapper: Any = self.accelerator.deepspeed_engine_wrapped
+        engine = wrapper.engine
+        engine.load_checkpoint = partial(self._load_engine, engine.load_checkpoint, engine)
+        save_in_background(engine, self.files)
         return self.lr_scheduler
+
+    def _load_engine(
+        self, native: Callable[..., Any], engine: DeepSpeedEngine, checkpoint: str, **options: Any
+    ) -> tuple[str, dict[str, Any]]:
+        """DeepSpeed's load_checkpoint, of any layout."""
+        path = Path(checkpoint)
+        written = read_layout(path)
+        if written == self.layout:
+            return native(checkpoint, **options)
+        log.warning("%s is taken over from %s to %s", path, written, self.layout)
+        (files,) = path.glob("global_step*")
+        load_other_layout(engine, files, path.with_name(".universal"))
+        return checkpoint, {}
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        # Of the next step: a scheduler sets it behind each step only, and another layout's files do not hold it.
+        optimizer: Any = self.optimizer
+        for group, rate in zip(optimizer.param_groups, self.lr_scheduler.get_last_lr(), strict=True):
+            group["lr"] = rate
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         step = self.state.global_step
-        writing = begin(self.folder, step) if distributed.rank() == 0 else None
+        writing = self.saver.begin(step) if distributed.rank() == 0 else None
         temporary = distributed.all_gather_objects(writing)[0]
         self._save_optimizer_and_scheduler(str(temporary))
         self._save_rng_state(str(temporary))
         if distributed.rank() == 0:
             self.state.save_to_json(str(temporary / TRAINER_STATE_NAME))
+            MetricsLog(temporary / RECORD).write({"step": step, **self.recorder.last})
             write_layout(temporary, self.layout)
-        distributed.barrier()
+        self.files.finish(temporary, distributed.rank())
         if distributed.rank() == 0:
-            seal(temporary, self.folder.checkpoints / f"step_{step}", self.folder)
-            prune(self.folder.checkpoints, self.keep)
-        distributed.barrier()
+            self.saver.seal(temporary, step)
 
     def run(self) -> dict[str, float]:
         """Train to the end from the newest good checkpoint. Returns the metrics of the last step (rank 0).
@@ -160,11 +194,11 @@ class SealedTrainer(Trainer):
         checkpoint = distributed.all_gather_objects(
             latest(self.folder.checkpoints) if distributed.rank() == 0 else None
         )[0]
-        if checkpoint is not None:
-            check_layout(checkpoint, self.layout)
         if distributed.rank() == 0:
             self.recorder.log.cut(0 if checkpoint is None else step_of(checkpoint))
-        self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        with self.saver:
+            self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        self.files.close()
         if self.stopper.asked:
             self.release()
             raise Stopped(f"{self.folder.path.name} stopped after step {self.state.global_step}")
@@ -177,11 +211,14 @@ class SealedTrainer(Trainer):
 
     def release(self) -> None:
         """Give the engine's memory and hooks back, and make `from_pretrained` in this process normal again."""
-        engine = self.model_wrapped
-        assert isinstance(engine, DeepSpeedEngine)
-        engine.destroy()
+        self._engine().destroy()
         self.accelerator.free_memory()
         reset_accelerate_state()
+
+    def _engine(self) -> DeepSpeedEngine:
+        engine = self.model_wrapped
+        assert isinstance(engine, DeepSpeedEngine)
+        return engine
 
 
 def reset_accelerate_state() -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -34,14 +33,14 @@ from sandwiching.policy.trunk import layer_states, packs
 from sandwiching.training import distributed
 from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.averaging import WeightAverage
-from sandwiching.training.checkpoints import Layout, check_layout, read_layout, write_layout
+from sandwiching.training.checkpoints import Layout, read_layout, write_layout
 from sandwiching.training.devices import compute_dtype, peak_flops, release_freed_memory
 from sandwiching.training.engine import TrainingEngine
 from sandwiching.training.passes import plan_passes
 from sandwiching.training.roles import LearnerSpec
+from sandwiching.training.saving import BackgroundFiles
 from sandwiching.training.schedule import SCHEDULES
 from sandwiching.training.state import RandomState, StateRegistry
-from sandwiching.training.universal import universal
 from sandwiching.training.updates import Sums, policy_losses, value_losses
 from sandwiching.training.weights import export_trained, master_weights, persistence_threshold, trainable
 
@@ -66,7 +65,9 @@ class DeepSpeedLearner:
         self.spec = spec
         ppo = spec.ppo
         self.micro_batch = resources.micro_batch
-        self.layout = Layout(distributed.world_size(), resources.zero_stage, resources.offload)
+        self.ranks = distributed.world_size()
+        self.layout = Layout(self.ranks, resources.zero_stage, resources.offload)
+        self.files = BackgroundFiles()
         rows = ppo.batch_size // ppo.minibatches // distributed.world_size()
         trunk = load_causal_lm(spec.policy, torch.float32)
         use_op_head(trunk)
@@ -80,6 +81,7 @@ class DeepSpeedLearner:
             "precision": spec.model.precision,
             "most_passes": -(-rows // self.micro_batch),
             "persistence_threshold": persistence_threshold(spec.policy),
+            "files": self.files,
         }
         self.policy = TrainingEngine(self.module, learning_rate=ppo.optimizer.learning_rate, **shared)
         models = [self.module.model]
@@ -199,33 +201,28 @@ class DeepSpeedLearner:
         return peak_flops(self.policy.device, compute_dtype(self.spec.model.precision))
 
     def save(self, directory: Path) -> None:
-        """Weights, optimisers and random state of this rank; rank 0 adds the moving average."""
+        """Weights, optimisers and random state of this rank, and the moving average; see roles.Learner."""
         for name, engine in self._engines().items():
             engine.save(directory / name)
         self.registry.save(directory / f"learner_rank{distributed.rank()}.pt")
         if distributed.rank() == 0:
             write_layout(directory, self.layout)
-        distributed.barrier()
+        self.files.finish(directory, distributed.rank())
 
     def load(self, directory: Path) -> None:
-        """Back to what `save` wrote, with this many ranks or others. Raises ValueError for another ZeRO stage."""
-        written = read_layout(directory)
-        check_layout(directory, replace(self.layout, learner_ranks=written.learner_ranks))
-        if written == self.layout or written.zero_stage == 0:
-            self._load_engines(directory, universal=False)
+        """Back to what `save` wrote, under this layout or another."""
+        written, engines = read_layout(directory), self._engines()
+        if written == self.layout:
+            for name, engine in engines.items():
+                engine.load(directory / name)
         else:
-            log.warning("%s: from %d ranks to %d", directory, written.learner_ranks, self.layout.learner_ranks)
-            parts = [f"{name}/engine" for name in self._engines()]
-            with universal(directory, parts, directory.with_name(f".universal_{directory.name}")) as converted:
-                self._load_engines(converted, universal=True)
+            log.warning("%s is taken over from %s to %s", directory, written, self.layout)
+            for name, engine in engines.items():
+                engine.load_other_layout(directory / name, directory.with_name(".universal"))
         self.registry.load(directory / f"learner_rank{distributed.rank() % written.learner_ranks}.pt")
 
     def _engines(self) -> dict[str, TrainingEngine]:
         return {"policy": self.policy} if self.value is None else {"policy": self.policy, "value": self.value}
-
-    def _load_engines(self, directory: Path, universal: bool) -> None:
-        for name, engine in self._engines().items():
-            engine.load(directory / name, universal)
 
     def snapshot(self, directory: Path) -> None:
         """weights.safetensors: the adapter, or all weights."""

@@ -36,12 +36,14 @@ from sandwiching.tasks.registry import make_task
 from sandwiching.training import checkpoints
 from sandwiching.training.artifacts import StageFolder, Stopped
 from sandwiching.training.base import base_folder
+from sandwiching.training.checkpoints import RECORD
 from sandwiching.training.experience import experience, refuse_another_policy
 from sandwiching.training.metrics import MetricsLog, read_metrics
 from sandwiching.training.profile import Profile
 from sandwiching.training.prompts import PromptQueue, fitting_prompts
 from sandwiching.training.roles import EngineSpec, Learner, LearnerSpec, Roles, Scorer, ScorerSpec
 from sandwiching.training.rollout_queue import Made, RolloutQueue
+from sandwiching.training.saving import Saver
 from sandwiching.training.snapshots import write_rollouts
 from sandwiching.training.spans import Spans
 from sandwiching.training.state import RandomState, StateRegistry
@@ -233,35 +235,39 @@ def _train(loop: PPO, resources: ResourcesConfig, folder: StageFolder, profile: 
     log = MetricsLog(folder.metrics)
     done, record = resume(loop, folder)
     log.cut(done)
-    for step in range(done, loop.ppo.steps):
-        started = perf_counter()
-        try:
-            record = loop.step(step, folder)
-        except Stopped:
-            if step > done and not (folder.checkpoints / f"step_{step}").exists():
-                save(loop, folder, step, record, resources)
-            raise
-        if profile is not None and step == min(done + 1, loop.ppo.steps - 1):
-            profile.write(loop.spans, started, perf_counter(), record, loop.workers.peak_flops())
-        log.write({"step": step + 1, **record})
-        folder.report(step + 1, loop.ppo.steps)
-        last = step + 1 == loop.ppo.steps
-        stopping = folder.asked_to_stop() and not last
-        if (step + 1) % resources.checkpoint_every == 0 or last or stopping:
-            save(loop, folder, step + 1, record, resources)
-        if stopping:
-            raise Stopped(f"{folder.path.name} stopped after step {step + 1}")
+    with Saver(folder, loop.workers.learner.ranks, resources) as saver:
+        for step in range(done, loop.ppo.steps):
+            started = perf_counter()
+            try:
+                record = loop.step(step, folder) | saver.take_held()
+            except Stopped:
+                saver.wait()
+                if step > done and not (folder.checkpoints / f"step_{step}").exists():
+                    save(loop, saver, step, record)
+                    saver.wait()
+                raise
+            if profile is not None and step == min(done + 1, loop.ppo.steps - 1):
+                profile.write(loop.spans, started, perf_counter(), record, loop.workers.peak_flops())
+            log.write({"step": step + 1, **record})
+            folder.report(step + 1, loop.ppo.steps)
+            saver.check()
+            last = step + 1 == loop.ppo.steps
+            stopping = folder.asked_to_stop() and not last
+            if (step + 1) % resources.checkpoint_every == 0 or last or stopping:
+                save(loop, saver, step + 1, record)
+            if stopping:
+                saver.wait()
+                raise Stopped(f"{folder.path.name} stopped after step {step + 1}")
     return {name: value for name, value in record.items() if name != "prompts" and not name.startswith("time/")}
 
 
-def save(loop: PPO, folder: StageFolder, step: int, record: Mapping[str, Any], resources: ResourcesConfig) -> None:
+def save(loop: PPO, saver: Saver, step: int, record: Mapping[str, Any]) -> None:
     """One joint checkpoint of loop and learner: whole, or absent."""
-    temporary = checkpoints.begin(folder, step)
+    temporary = saver.begin(step)
     loop.workers.learner.save(temporary)
     loop.state.registry.save(temporary / "loop.pt")
-    MetricsLog(temporary / "record.jsonl").write({"step": step, **record})
-    checkpoints.seal(temporary, folder.checkpoints / f"step_{step}", folder)
-    checkpoints.prune(folder.checkpoints, resources.keep)
+    MetricsLog(temporary / RECORD).write({"step": step, **record})
+    saver.seal(temporary, step)
 
 
 def resume(loop: PPO, folder: StageFolder) -> tuple[int, dict[str, Any]]:
@@ -273,6 +279,6 @@ def resume(loop: PPO, folder: StageFolder) -> tuple[int, dict[str, Any]]:
     loop.state.registry.load(checkpoint / "loop.pt")
     step = checkpoints.step_of(checkpoint)
     loop.workers.engine.load_weights(loop.workers.learner.weights(), step)
-    record = read_metrics(checkpoint / "record.jsonl")[0]
+    record = read_metrics(checkpoint / RECORD)[0]
     del record["step"]
     return step, record

@@ -22,10 +22,13 @@ def no_observer(stage: str, step: int, total: int, metrics: Mapping[str, float])
 
 
 class StepRecorder(TrainerCallback):
-    """Writes metrics.jsonl on rank 0, and tells the observer."""
+    """Writes metrics.jsonl on rank 0, and tells the observer. more: what else took time since the last."""
 
-    def __init__(self, stage: str, folder: StageFolder, observer: Observer) -> None:
+    def __init__(
+        self, stage: str, folder: StageFolder, observer: Observer, more: Callable[[], dict[str, float]]
+    ) -> None:
         self.stage = stage
+        self.more = more
         self.folder = folder
         self.log = MetricsLog(folder.metrics)
         self.observer = observer
@@ -55,7 +58,8 @@ class StepRecorder(TrainerCallback):
         extra = {key: value for key, value in logs.items() if key.startswith(f"{self.stage}/")}
         self.last = metrics | extra
         self.folder.check_attempt()
-        self.log.write({"step": state.global_step, **self.last, "time/step_seconds": time.monotonic() - self.started})
+        seconds = {"time/step_seconds": time.monotonic() - self.started, **self.more()}
+        self.log.write({"step": state.global_step, **self.last, **seconds})
         self.folder.report(state.global_step, state.max_steps)
         self.observer(self.stage, state.global_step, state.max_steps, self.last)
 

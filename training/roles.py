@@ -79,6 +79,11 @@ class Scorer(Protocol):
 class Learner(Protocol):
     """Policy and value under training."""
 
+    @property
+    def ranks(self) -> int:
+        """Processes that it is spread over."""
+        ...
+
     def evaluate(self, rollouts: Rollouts, step: int) -> Evaluation:
         """What the policy, its reference (LoRA) and the value model say before the update; rows in any order."""
         ...
@@ -103,7 +108,10 @@ class Learner(Protocol):
         ...
 
     def save(self, directory: Path) -> None:
-        """Weights, optimisers and RNG of every rank, into a checkpoint that is not sealed yet."""
+        """Weights, optimisers and RNG of every rank as they are now, into a checkpoint that is not sealed yet.
+
+        Files may come later; each rank's report comes last (saving.py).
+        """
         ...
 
     def load(self, directory: Path) -> None:

@@ -12,7 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from sandwiching.configs.schema import ResourcesConfig
 from sandwiching.training.artifacts import StageFolder, read_manifest, write_manifest
+from sandwiching.training.checkpoints import prune
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "deepspeed", "ray", "accelerate")
 
@@ -70,7 +72,7 @@ def git_commit() -> str | None:
     return asked.stdout.strip() or None
 
 
-def execute(call: StageCall, **context: Any) -> dict[str, float]:
+def execute(call: StageCall, resources: ResourcesConfig, **context: Any) -> dict[str, float]:
     """Run the stage on this rank, and on rank 0 write its manifest. Returns the final metrics.
 
     Raises BrokenArtifact when a parent is not a whole artifact, before anything is loaded.
@@ -82,10 +84,13 @@ def execute(call: StageCall, **context: Any) -> dict[str, float]:
     module, name = call.function.split(":")
     function = getattr(importlib.import_module(module), name)
     started = time.time()
-    metrics: dict[str, float] = function(**call.arguments, parents=call.parents, folder=call.folder, **context)
+    metrics: dict[str, float] = function(
+        **call.arguments, parents=call.parents, folder=call.folder, resources=resources, **context
+    )
     distributed.barrier()
     if distributed.rank() == 0:
         publish(call, metrics, time.time() - started)
+        prune(call.folder.checkpoints, resources.keep_finished, resources.keep_best)
     distributed.barrier()
     return metrics
 

@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 
 from sandwiching.configs.load import load
-from sandwiching.configs.schema import Config, LoraConfig, ModelConfig
+from sandwiching.configs.schema import BestConfig, Config, LoraConfig, ModelConfig
 from sandwiching.launch.architecture import Architecture, find_architecture, from_hugging_face, known_models
 from sandwiching.launch.estimate import (
     RoleMemory,
-    artifact_bytes,
+    StageDisk,
     checkpoint_bytes,
     engine_memory,
     learner_memory,
     per_device,
+    stage_disk,
     stage_memory,
     vllm_memory,
 )
@@ -130,8 +131,9 @@ def test_offload_moves_the_optimizer_to_the_host() -> None:
     on_device = learner_memory("x", 8000, 8000, 1, known("tiny"), eight_gpus())
     off = learner_memory("x", 8000, 8000, 1, known("tiny"), eight_gpus(offload=True))
     assert off.parts["optimizer"] == 0
-    assert off.host == on_device.parts["optimizer"]
-    assert off.device + off.host == on_device.device
+    moved = off.host - on_device.host
+    assert moved == on_device.parts["optimizer"]
+    assert off.device + moved == on_device.device
 
 
 def test_fp32_without_zero_has_no_second_copy() -> None:
@@ -169,12 +171,17 @@ def test_disk_of_each_artifact() -> None:
     config = load("tiny")
     architecture = known("tiny")
     total, adapter = architecture.parameters, architecture.lora_parameters(4)
-    sizes = {node.stage: artifact_bytes(node, config, architecture) for node in build_graph(config).nodes}
-    checkpoints = 2 * checkpoint_bytes(adapter, "fp32")
-    assert checkpoints == 2 * adapter * 16
-    assert sizes["sft"] == sizes["reward_model"] == 4 * total + 4 * adapter + checkpoints
-    assert sizes["ppo"] == 4 * total + 4 * adapter + 2 * checkpoints + 2 * 4 * adapter
-    assert sizes["check"] == sizes["judgements"] == 0
+    sizes = {node.stage: stage_disk(node, config, architecture) for node in build_graph(config).nodes}
+    checkpoint = checkpoint_bytes(adapter, "fp32")
+    assert checkpoint == adapter * 16
+    left = 4 * total + 4 * adapter
+    assert sizes["sft"] == sizes["reward_model"] == StageDisk(left, checkpoint, left + 3 * checkpoint)
+    left += 2 * 4 * adapter
+    assert sizes["ppo"] == StageDisk(left, 2 * checkpoint, left + 3 * 2 * checkpoint)
+    assert sizes["check"] == sizes["judgements"] == StageDisk()
+    config.resources.keep_finished, config.resources.keep_best = 1, BestConfig(metric="ppo/score")
+    sizes = {node.stage: stage_disk(node, config, architecture) for node in build_graph(config).nodes}
+    assert sizes["ppo"] == StageDisk(left + 2 * 2 * checkpoint, 2 * checkpoint, left + 4 * 2 * checkpoint)
 
 
 def test_vllm_keeps_what_it_pushes_on_the_host() -> None:

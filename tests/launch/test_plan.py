@@ -11,8 +11,9 @@ from rich.console import Console
 
 from sandwiching.configs.load import load
 from sandwiching.configs.schema import Config
+from sandwiching.launch.estimate import StageDisk
 from sandwiching.launch.graph import Node, build_graph
-from sandwiching.launch.plan import Plan, make_plan, placement
+from sandwiching.launch.plan import Plan, make_plan, new_disk, placement
 from sandwiching.launch.plan_view import show, size, summary
 from sandwiching.launch.reasons import differences
 from sandwiching.launch.run import link
@@ -139,10 +140,16 @@ def test_finished_stages_need_no_disk(tmp_path: Path) -> None:
     before = plan(config, tmp_path).new_disk_bytes
     finish(build_graph(config).of("sft")[0], tmp_path)
     found = plan(config, tmp_path)
-    after, sft = found.new_disk_bytes, found.stages[0].disk_bytes
+    after, sft = found.new_disk_bytes, found.stages[0].disk
     assert before is not None
     assert after is not None
-    assert before - after == sft
+    assert sft is not None
+    assert before - after == sft.finished
+
+
+def test_most_of_the_disk_is_what_all_leave_and_what_the_largest_needs_meanwhile() -> None:
+    assert new_disk([StageDisk(10, 1, 12), StageDisk(20, 5, 35)]) == 45
+    assert new_disk([]) == 0
 
 
 def test_placement_in_words() -> None:

@@ -6,7 +6,6 @@ import pytest
 
 from sandwiching.training import checkpoints
 from sandwiching.training.artifacts import StageFolder, StaleAttempt, Store
-from sandwiching.training.checkpoints import Layout
 
 
 def claimed(root: Path) -> StageFolder:
@@ -71,10 +70,3 @@ def test_a_stale_attempt_cannot_seal(tmp_path: Path) -> None:
     with pytest.raises(StaleAttempt):
         checkpoints.seal(temporary, old.checkpoints / "step_1", old)
     assert checkpoints.latest(old.checkpoints) is None
-
-
-def test_a_checkpoint_of_another_layout_is_refused_with_the_remedy(tmp_path: Path) -> None:
-    checkpoints.write_layout(tmp_path, Layout(2, 3, False))
-    checkpoints.check_layout(tmp_path, Layout(2, 3, False))
-    with pytest.raises(ValueError, match=r"resources\.learner_ranks=2, resources\.zero_stage=3: set that again"):
-        checkpoints.check_layout(tmp_path, Layout(1, 1, False))

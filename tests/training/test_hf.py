@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from sandwiching.configs.schema import OptimizerConfig, ResourcesConfig
 from sandwiching.training.artifacts import StageFolder
@@ -46,7 +47,7 @@ def test_stages_in_one_process_do_not_see_each_other(
 @pytest.mark.slow
 def test_a_damaged_checkpoint_is_passed_over(run_stages, sft_arguments, stage_folder):
     whole, damaged = stage_folder("whole"), stage_folder("damaged")
-    run_stages([(SFT, sft_arguments(damaged))], kill_at=8)
+    run_stages([(SFT, sft_arguments(damaged, resources={"async_save": False}))], kill_at=8)
     (file,) = (damaged.checkpoints / "step_6").glob("global_step6/*optim_states.pt")
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
@@ -54,6 +55,34 @@ def test_a_damaged_checkpoint_is_passed_over(run_stages, sft_arguments, stage_fo
     run_stages([(SFT, sft_arguments(folder)) for folder in (whole, damaged)])
     same_files(whole, damaged, "model/model.safetensors")
     assert [row["step"] for row in read_metrics(damaged.metrics)] == list(range(1, 10))
+
+
+LAYOUTS = [((1, 3), (1, 1)), ((2, 3), (1, 1)), ((1, 1), (2, 3)), ((2, 1), (1, 0)), ((1, 0), (2, 2)), ((2, 2), (1, 1))]
+"""Learner ranks and ZeRO stage before and after."""
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [LAYOUTS[0], *(pytest.param(*one, marks=pytest.mark.slow) for one in LAYOUTS[1:])]
+)
+def test_a_checkpoint_goes_on_under_another_layout(run_stages, sft_arguments, stage_folder, before, after):
+    """As the undisturbed training, to rounding: the moments of Adam, too, have to arrive whole."""
+    whole, moved = stage_folder("whole"), stage_folder("moved")
+    # A rate at which wrong moments or a wrong count of steps would show.
+    sft = {"optimizer": OptimizerConfig(learning_rate=1e-2)}
+    rank_rows = {1: 8, 2: 4}
+
+    def arguments(folder: StageFolder, ranks: int, zero_stage: int):
+        where = {"learner_ranks": ranks, "zero_stage": zero_stage, "micro_batch": rank_rows[ranks], "async_save": False}
+        return sft_arguments(folder, sft=sft, resources=where)
+
+    run_stages([(SFT, arguments(whole, 1, 1))])
+    run_stages([(SFT, arguments(moved, *before))], before[0], kill_at=5)
+    run_stages([(SFT, arguments(moved, *after))], after[0])
+    for row, twin in zip(read_metrics(whole.metrics), read_metrics(moved.metrics), strict=True):
+        assert row["sft/loss"] == pytest.approx(twin["sft/loss"], abs=1e-4)
+    one, other = (load_file(folder.model / "model.safetensors") for folder in (whole, moved))
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], rtol=0, atol=2e-4)
 
 
 def test_bf16_without_zero_is_refused(tmp_path):
