@@ -3,7 +3,7 @@
 import pytest
 
 from sandwiching.configs.schema import ResourcesConfig
-from sandwiching.launch.cluster import Bundle, DoesNotFit, bundles, check_fits
+from sandwiching.launch.placement import Bundle, DoesNotFit, bundles, check_fits
 
 
 def test_colocated_roles_share_a_bundle_a_rank() -> None:
