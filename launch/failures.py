@@ -25,6 +25,10 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM or SIGUSR1: the scheduler wants the devices back."""
 
 
+class HeadLost(RuntimeError):
+    """The head of the Ray cluster does not answer any more, and with it the cluster is lost."""
+
+
 def explain(error: BaseException) -> tuple[ExitCode, str]:
     """Exit code and message."""
     error = root_cause(error)
@@ -33,6 +37,8 @@ def explain(error: BaseException) -> tuple[ExitCode, str]:
         return ExitCode.REQUEUE, f"{text}, and is saved; the same command goes on from there"
     if isinstance(error, KeyboardInterrupt):
         return ExitCode.REQUEUE, f"stopped; {AGAIN}"
+    if isinstance(error, HeadLost):
+        return ExitCode.FAILED, f"{text}; on another cluster {AGAIN}"
     if isinstance(error, FloatingPointError):
         return ExitCode.FAILED, f"the training diverged: {text}; lower the stage's optimizer.learning_rate"
     if _out_of_memory(error):

@@ -24,6 +24,7 @@ from sandwiching.launch.cluster import free_now, nodes_up, start_ray, wait_for_r
 from sandwiching.launch.environment import device_environment, prepare_process
 from sandwiching.launch.failures import root_cause
 from sandwiching.launch.groups import MOST_LOST, EngineGroup, Group, LearnerGroup, LearnerLost, ScorerGroup
+from sandwiching.launch.head_watch import HeadWatch
 from sandwiching.launch.placement import DoesNotFit, bundles, check_places, rank_bundles
 from sandwiching.launch.workers import RoleActor
 from sandwiching.training.artifacts import MANIFEST, Stopped
@@ -135,21 +136,27 @@ def process_environment(threads: int, gpus: int) -> dict[str, str]:
 
 
 class RayRunner:
-    """Runs stages on the cluster at RAY_ADDRESS, or on one started here."""
+    """Runs stages on the cluster at RAY_ADDRESS, or on one started here.
 
-    def __init__(self, resources: ResourcesConfig, storage: Path) -> None:
+    abandon: called, from another thread, when the cluster's head is lost; it ends the process. Ray's calls would hang.
+    """
+
+    def __init__(self, resources: ResourcesConfig, storage: Path, abandon: Callable[[BaseException], None]) -> None:
         self.resources = resources
         self.storage = storage
         self.roles = RayRoles(resources)
+        self.watch = HeadWatch(abandon)
 
     def __enter__(self) -> RayRunner:
         start_ray(self.resources)
+        self.watch.start(ray.get_runtime_context().gcs_address)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.roles.close()
+        self.watch.stop()
         ray.shutdown()
 
     def run_on_ranks(self, calls: Sequence[StageCall]) -> None:

@@ -105,7 +105,7 @@ def ppo(path: Path, reward: Path, steps: int) -> StageCall:
 def run(resources: ResourcesConfig, call: StageCall, storage: Path) -> None:
     from sandwiching.launch.ray_runner import RayRunner
 
-    with RayRunner(resources, storage) as runner:
+    with RayRunner(resources, storage, pytest.fail) as runner:
         runner.run_with_roles([call])
 
 
