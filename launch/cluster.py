@@ -25,6 +25,7 @@ def start_ray(resources: ResourcesConfig) -> None:
     """Join the cluster at RAY_ADDRESS, or start one on this machine. Raises DoesNotFit."""
     import ray
 
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(resources.start_timeout))
     common = {"log_to_driver": False, "logging_level": "ERROR"}
     if "RAY_ADDRESS" in os.environ:
         ray.init(address=os.environ["RAY_ADDRESS"], **common)
@@ -65,6 +66,18 @@ def wait_for_room(wanted: Sequence[Bundle], resources: ResourcesConfig) -> None:
             time.sleep(LOOK_SECONDS)
         else:
             return
+
+
+def no_room(wanted: Sequence[Bundle], resources: ResourcesConfig) -> DoesNotFit:
+    """Why the bundles did not come within resources.start_timeout: nodes are too few, or others hold what they have."""
+    try:
+        check_places(wanted, nodes_up(), resources.placement)
+    except DoesNotFit as error:
+        return error
+    return DoesNotFit(
+        f"others left no room within {resources.start_timeout:g} s (resources.start_timeout) for bundles of "
+        f"{', '.join(map(str, wanted))}. Free now: {free_now()}"
+    )
 
 
 def free_now() -> str:

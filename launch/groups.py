@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import ray
 import torch
 from ray.actor import ActorHandle
-from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+from ray.exceptions import GetTimeoutError, NodeDiedError, ObjectLostError, RayActorError, RayError, RayTaskError
 from torch import Tensor
 
 from sandwiching.configs.schema import ResourcesConfig
@@ -30,8 +30,8 @@ from sandwiching.training.roles import Scores
 
 MOST_LOST = 5
 """Processes of one group that are replaced in a stage, and times that a stage begins again with a new learner."""
-LOST = (RayActorError, GetTimeoutError)
-"""What says that a process ended, or does not answer in time."""
+LOST = (RayActorError, GetTimeoutError, NodeDiedError, ObjectLostError)
+"""What says that a process or its node ended, does not answer in time, or has left an answer that cannot be fetched."""
 ANSWER_SECONDS = 10
 """What a process that is free takes at most to say that it is alive."""
 
@@ -268,8 +268,8 @@ class LearnerGroup(Group):
 
 def _is_gone(answer: Any) -> bool:
     try:
-        ray.get(answer)
-    except RayActorError:
+        ray.get(answer, timeout=ANSWER_SECONDS)
+    except LOST:
         return True
     return False
 

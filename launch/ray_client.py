@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -19,6 +20,9 @@ REFUSED = (
 
 
 API_SERVER = "RAY_API_SERVER_ADDRESS"
+
+# Ray sets the level itself, and tells of a connection that closes when a job ends.
+logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)
 
 
 class RayJobError(ValueError):

@@ -12,20 +12,20 @@ from typing import Any, TypeVar
 
 import ray
 from ray.exceptions import RayActorError
-from ray.train import RunConfig, ScalingConfig
+from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
-from ray.train.v2._internal.exceptions import WorkerHealthCheckTimeoutError
-from ray.train.v2.api.exceptions import WorkerGroupError
+from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError, WorkerHealthCheckTimeoutError
+from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from sandwiching.configs.schema import ResourcesConfig
-from sandwiching.launch.cluster import free_now, nodes_up, start_ray, wait_for_room
+from sandwiching.launch.cluster import no_room, nodes_up, start_ray, wait_for_room
 from sandwiching.launch.environment import device_environment, prepare_process
 from sandwiching.launch.failures import root_cause
 from sandwiching.launch.groups import MOST_LOST, EngineGroup, Group, LearnerGroup, LearnerLost, ScorerGroup
 from sandwiching.launch.head_watch import HeadWatch
-from sandwiching.launch.placement import DoesNotFit, bundles, check_places, rank_bundles
+from sandwiching.launch.placement import bundles, check_places, rank_bundles
 from sandwiching.launch.workers import RoleActor
 from sandwiching.training.artifacts import MANIFEST, Stopped
 from sandwiching.training.roles import EngineSpec, LearnerSpec, ScorerSpec
@@ -110,11 +110,7 @@ class RayRoles:
             asked = [bundle.as_resources() for bundle in wanted]
             self.placement = placement_group(asked, strategy=self.resources.placement.upper())
         if not self.placement.wait(self.resources.start_timeout):
-            check_places(bundles(self.resources), nodes_up(), self.resources.placement)
-            raise DoesNotFit(
-                f"others left no room for {' + '.join(map(str, bundles(self.resources)))} within "
-                f"{self.resources.start_timeout:g} s. Free now: {free_now()}"
-            )
+            raise no_room(bundles(self.resources), self.resources)
         return self.placement
 
     def _actor(self, kind: type[RoleActor], first: int, i: int) -> Any:
@@ -183,7 +179,12 @@ class RayRunner:
             missing = [call for call in calls if not (call.folder.path / MANIFEST).exists()]
             if missing:
                 missing[0].folder.stop_if_asked()
-                self._trainer(missing, groups).fit()
+                try:
+                    self._trainer(missing, groups).fit()
+                except ControllerError as error:
+                    if isinstance(error.controller_failure, WorkerGroupStartupTimeoutError):
+                        raise no_room(rank_bundles(self.resources, groups), self.resources) from error
+                    raise
 
         again(fit, lambda: wait_for_room(rank_bundles(self.resources, groups), self.resources))
 
@@ -204,6 +205,8 @@ class RayRunner:
                 name=calls[0].folder.path.name,
                 storage_path=str(self.storage.resolve()),
                 worker_runtime_env={"env_vars": process_environment(threads, self.resources.gpus)},
+                # Ray Train itself would wait for room for ever.
+                failure_config=FailureConfig(controller_failure_limit=1),
             ),
         )
 

@@ -25,6 +25,7 @@ from sandwiching.configs.schema import (
     SamplingConfig,
 )
 from sandwiching.launch.environment import set_library_environment
+from sandwiching.launch.placement import DoesNotFit
 from sandwiching.policy.base_models import resolve
 from sandwiching.training.artifacts import StageFolder, file_sha256, write_manifest
 from sandwiching.training.metrics import read_metrics
@@ -134,10 +135,23 @@ def results(call: StageCall) -> list[dict[str, Any]]:
     ]
 
 
-def test_a_node_killed_in_ppo_changes_nothing(nodes: Nodes, reward_artifact: Path, tmp_path: Path) -> None:
-    resources = ResourcesConfig(
-        cpus=2, learner_ranks=2, rollout_engines=2, micro_batch=2, checkpoint_every=2, placement="spread"
+def two_places(placement: str, start_timeout: float = 120.0) -> ResourcesConfig:
+    """Two bundles of a core, or of two on a node each with strict_spread."""
+    nodes = 2 if placement == "strict_spread" else 1
+    return ResourcesConfig(
+        cpus=2,
+        nodes=nodes,
+        learner_ranks=2,
+        rollout_engines=2,
+        micro_batch=2,
+        checkpoint_every=2,
+        placement=placement,
+        start_timeout=start_timeout,
     )
+
+
+def test_a_node_killed_in_ppo_changes_nothing(nodes: Nodes, reward_artifact: Path, tmp_path: Path) -> None:
+    resources = two_places("spread")
     right, lost = ppo(tmp_path / "right", reward_artifact, 6), ppo(tmp_path / "lost", reward_artifact, 6)
     run(resources, right, tmp_path)
     killer = after_step(lost, 3, nodes.kill)
@@ -145,3 +159,49 @@ def test_a_node_killed_in_ppo_changes_nothing(nodes: Nodes, reward_artifact: Pat
     assert not killer.is_alive()
     assert weights(lost) == weights(right)
     assert results(lost) == results(right)
+
+
+@pytest.mark.parametrize(
+    ("resources", "missing"),
+    [
+        # Four CPUs there are, but two bundles of 1.33 fit on no node of two.
+        (ResourcesConfig(cpus=4, learner_ranks=3, rollout_engines=3), "1 of 1.333 CPUs"),
+        (
+            ResourcesConfig(cpus=1, nodes=3, learner_ranks=3, rollout_engines=3, placement="strict_spread"),
+            "1 of 1 CPUs",
+        ),
+    ],
+)
+def test_what_cannot_fit_fails_at_once_and_says_what_is_missing(
+    nodes: Nodes, reward_artifact: Path, tmp_path: Path, resources: ResourcesConfig, missing: str
+) -> None:
+    started = time.monotonic()
+    with pytest.raises(DoesNotFit, match=missing) as failure:
+        run(resources, ppo(tmp_path / "ppo", reward_artifact, 1), tmp_path)
+    assert time.monotonic() - started < 10
+    assert str(failure.value).count("has 2 CPUs") == 2
+    assert str(failure.value).count("has 0 CPUs") == 1
+
+
+def test_a_run_that_lost_a_node_waits_for_another(nodes: Nodes, reward_artifact: Path, tmp_path: Path) -> None:
+    resources = two_places("strict_spread")
+    call = ppo(tmp_path / "ppo", reward_artifact, 4)
+
+    def kill_and_add() -> None:
+        nodes.kill()
+        time.sleep(5)
+        nodes.add()
+
+    helper = after_step(call, 2, kill_and_add)
+    run(resources, call, tmp_path)
+    helper.join(timeout=60)
+    assert [row["step"] for row in results(call)] == [1, 2, 3, 4]
+
+
+def test_a_node_that_does_not_come_back_is_missed_in_words(nodes: Nodes, reward_artifact: Path, tmp_path: Path) -> None:
+    resources = two_places("strict_spread", start_timeout=60)
+    call = ppo(tmp_path / "ppo", reward_artifact, 50)
+    after_step(call, 1, nodes.kill)
+    with pytest.raises(DoesNotFit, match=r"no node came back|fit on no node") as failure:
+        run(resources, call, tmp_path)
+    assert "1 of 2 CPUs" in str(failure.value)
