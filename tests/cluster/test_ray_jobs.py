@@ -233,12 +233,12 @@ def test_a_killed_head_ends_the_driver_in_one_line(here: Path) -> None:
         address = {"RAY_ADDRESS": f"127.0.0.1:{head.port}"}
         command = [BIN / "sandwich", "run", "tiny", *SMALL, "ppo.steps=1000", "--only", "ppo"]
         process = subprocess.Popen(
-            command, cwd=here, env=head.environment(**address), stdout=subprocess.PIPE, text=True
+            command, cwd=here, env=head.environment(**address), stderr=subprocess.PIPE, text=True
         )
         wait_for_steps(here, 2)
         head.child("gcs_server").kill()
         killed = time.monotonic()
-        said = process.communicate(timeout=55)[0]
+        said = process.communicate(timeout=55)[1]
         assert time.monotonic() - killed < 50
     finally:
         head.end()
