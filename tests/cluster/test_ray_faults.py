@@ -63,7 +63,7 @@ class Nodes:
 @pytest.fixture
 def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
     found = Nodes()
-    monkeypatch.setenv("RAY_ADDRESS", found.cluster.address)
+    monkeypatch.setenv("RAY_ADDRESS", str(found.cluster.address))
     yield found
     found.cluster.shutdown()
 
@@ -103,10 +103,14 @@ def ppo(path: Path, reward: Path, steps: int) -> StageCall:
     )
 
 
+def no_head_is_lost(error: BaseException) -> None:
+    raise error
+
+
 def run(resources: ResourcesConfig, call: StageCall, storage: Path) -> None:
     from sandwiching.launch.ray_runner import RayRunner
 
-    with RayRunner(resources, storage, pytest.fail) as runner:
+    with RayRunner(resources, storage, no_head_is_lost) as runner:
         runner.run_with_roles([call])
 
 
