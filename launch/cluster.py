@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 from sandwiching.configs.schema import ResourcesConfig
+from sandwiching.launch.failures import NoRoom
 from sandwiching.launch.placement import Bundle, DoesNotFit, Node, bundles, check_fits, check_places, usable_cpus
 
 OBJECT_STORE_BYTES = 512 * 2**20
@@ -37,8 +38,12 @@ def start_ray(resources: ResourcesConfig) -> None:
             object_store_memory=OBJECT_STORE_BYTES,
             **common,
         )
-    check_fits(resources, ray.cluster_resources())
-    check_places(bundles(resources), nodes_up(), resources.placement)
+    try:
+        check_fits(resources, ray.cluster_resources())
+        check_places(bundles(resources), nodes_up(), resources.placement)
+    except DoesNotFit:
+        ray.shutdown()
+        raise
 
 
 def nodes_up() -> list[Node]:
@@ -51,7 +56,7 @@ def nodes_up() -> list[Node]:
 
 
 def wait_for_room(wanted: Sequence[Bundle], resources: ResourcesConfig) -> None:
-    """Return once the nodes have room for the bundles; raise DoesNotFit when resources.start_timeout is over.
+    """Return once the nodes have room for the bundles; raise NoRoom when resources.start_timeout is over.
 
     For a run that may have lost a node, in whose place another may come.
     """
@@ -62,19 +67,19 @@ def wait_for_room(wanted: Sequence[Bundle], resources: ResourcesConfig) -> None:
         except DoesNotFit as error:
             if time.monotonic() > end:
                 waited = f"within {resources.start_timeout:g} s (resources.start_timeout) no node came back"
-                raise DoesNotFit(f"{waited}: {error}") from None
+                raise NoRoom(f"{waited}: {error}") from None
             time.sleep(LOOK_SECONDS)
         else:
             return
 
 
-def no_room(wanted: Sequence[Bundle], resources: ResourcesConfig) -> DoesNotFit:
+def no_room(wanted: Sequence[Bundle], resources: ResourcesConfig) -> NoRoom:
     """Why the bundles did not come within resources.start_timeout: nodes are too few, or others hold what they have."""
     try:
         check_places(wanted, nodes_up(), resources.placement)
     except DoesNotFit as error:
-        return error
-    return DoesNotFit(
+        return NoRoom(str(error))
+    return NoRoom(
         f"others left no room within {resources.start_timeout:g} s (resources.start_timeout) for bundles of "
         f"{', '.join(map(str, wanted))}. Free now: {free_now()}"
     )

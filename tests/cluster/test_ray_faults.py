@@ -25,6 +25,7 @@ from sandwiching.configs.schema import (
     SamplingConfig,
 )
 from sandwiching.launch.environment import set_library_environment
+from sandwiching.launch.failures import NoRoom
 from sandwiching.launch.placement import DoesNotFit
 from sandwiching.policy.base_models import resolve
 from sandwiching.training.artifacts import StageFolder, file_sha256, write_manifest
@@ -206,6 +207,6 @@ def test_a_node_that_does_not_come_back_is_missed_in_words(nodes: Nodes, reward_
     resources = two_places("strict_spread", start_timeout=60)
     call = ppo(tmp_path / "ppo", reward_artifact, 50)
     after_step(call, 1, nodes.kill)
-    with pytest.raises(DoesNotFit, match=r"no node came back|fit on no node") as failure:
+    with pytest.raises(NoRoom, match="fit on no node") as failure:
         run(resources, call, tmp_path)
     assert "1 of 2 CPUs" in str(failure.value)
