@@ -220,7 +220,13 @@ def test_ctrl_c_leaves_the_job_and_its_failure_has_the_drivers_exit_code(head: H
     assert "goes on" in said
     assert state(head, here)["ray"].endswith("RUNNING")
     head.sandwich("status", "tiny", "--cancel", folder=here)
-    too_much = head.submit("resources.cpus=3", "--run-dir", here / "other", folder=here, timeout=2 * MINUTES)
+    # Without --address the cluster is RAY_ADDRESS, here as `ray.init` takes it.
+    too_much = head.sandwich(
+        *("submit", "ray", "tiny", "resources.cpus=3", "--run-dir", here / "other"),
+        folder=here,
+        timeout=2 * MINUTES,
+        RAY_ADDRESS=f"127.0.0.1:{head.port}",
+    )
     assert too_much.returncode == 2
     assert "the run needs 3 CPUs, there are 2" in too_much.stdout
     assert "FAILED with exit code 2" in too_much.stdout
