@@ -47,7 +47,8 @@ class Nodes:
         head = {"num_cpus": 0, "temp_dir": tempfile.mkdtemp(prefix="ray-"), "include_dashboard": False}
         # A dead raylet is found out in a second instead of fifteen.
         head["_system_config"] = {"health_check_period_ms": 500, "health_check_failure_threshold": 2}
-        self.cluster = Cluster(initialize_head=True, head_node_args=head)
+        # Its hooks at exit are for the main thread alone, and `add` is called from another.
+        self.cluster = Cluster(initialize_head=True, head_node_args=head, shutdown_at_exit=False)
         self.others = [self.cluster.add_node(num_cpus=NODE_CPUS) for _ in range(2)]
 
     def kill(self) -> None:
