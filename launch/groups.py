@@ -25,7 +25,7 @@ from sandwiching.launch.workers import EngineActor, LearnerActor, RoleActor, Sco
 from sandwiching.policy.engine import Sampling
 from sandwiching.policy.records import Evaluation, PPOBatch, PromptBatch, Rollouts
 from sandwiching.training.artifacts import StageFolder
-from sandwiching.training.distributed import is_broken_collective
+from sandwiching.training.distributed import is_broken_collective, is_taken_port
 from sandwiching.training.roles import Scores
 
 MOST_LOST = 5
@@ -260,9 +260,11 @@ class LearnerGroup(Group):
 
     def _lacks_a_rank(self, error: RayError) -> bool:
         """After `error` of a rank: whether another is gone, or hangs where a collective of this one failed."""
+        cause = error.cause if isinstance(error, RayTaskError) else error
+        if is_taken_port(cause):
+            return True  # They never met, and new processes will have another port.
         calls: list[Any] = [actor.alive.remote() for actor in self.actors]
         answered, silent = ray.wait(calls, num_returns=len(calls), timeout=ANSWER_SECONDS)
-        cause = error.cause if isinstance(error, RayTaskError) else error
         return any(map(_is_gone, answered)) or bool(silent and is_broken_collective(cause))
 
 
