@@ -3,7 +3,6 @@
 import socket
 import subprocess
 import sys
-from datetime import timedelta
 
 import pytest
 import torch.distributed as dist
@@ -28,7 +27,7 @@ def test_no_shared_memory_outlives_the_processes() -> None:
 def test_a_port_that_was_taken_meanwhile_is_told_apart() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         with pytest.raises(dist.DistNetworkError) as failure:
-            dist.TCPStore("127.0.0.1", taken.getsockname()[1], 1, True, timeout=timedelta(seconds=5))
+            dist.init_process_group("gloo", f"tcp://127.0.0.1:{taken.getsockname()[1]}", rank=0, world_size=1)
         assert is_taken_port(failure.value)
     assert not is_taken_port(dist.DistNetworkError("connection reset"))
     assert not is_taken_port(OSError("EADDRINUSE"))
