@@ -119,6 +119,8 @@ RANGES: dict[str, Range] = {
     "VLLMConfig.start_timeout": ABOVE_0,
     "VLLMConfig.timeout": ABOVE_0,
     "SlurmConfig.signal_seconds": Range(1, 65535),
+    "RayConfig.driver_cpus": AT_LEAST_0,
+    "RayConfig.stop_seconds": AT_LEAST_1,
 }
 
 TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio", "comet_ml", "aim", "clearml", "dvclive", "swanlab")
@@ -157,6 +159,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "CheckConfig.floor": ("sft",),
     "ArmConfig.tier": ("weak", "expert"),
     "ResourcesConfig.kernels": ("auto", "torch", "triton", "cuda", "reference"),
+    "ResourcesConfig.placement": ("pack", "spread", "strict_spread"),
     "ContainerConfig.runtime": ("pyxis", "apptainer"),
     "BestConfig.mode": ("max", "min"),
 }

@@ -1,7 +1,7 @@
 """Every setting of a run: YAML is these dataclasses and nothing else. Importing this module never imports torch.
 
-Blocks named in `launch.stages.STAGES` enter a stage's key; `resources`, `tracking` and `slurm` never do, since they say
-how a result is computed, not what it is.
+Blocks named in `launch.stages.STAGES` enter a stage's key; `resources`, `tracking`, `slurm` and `ray` never do, since
+they say how a result is computed, not what it is.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from omegaconf import MISSING
 
 from sandwiching.configs.data_blocks import TASKS, CapitalsTask, DataConfig, JudgementsTask, SplitsConfig, TaskConfig
 from sandwiching.configs.model_blocks import LoraConfig, ModelConfig, OptimizerConfig, SamplingConfig
+from sandwiching.configs.ray_block import RayConfig
 from sandwiching.configs.slurm_block import ContainerConfig, SlurmConfig
 from sandwiching.configs.stage_blocks import (
     CheckConfig,
@@ -41,6 +42,7 @@ __all__ = [
     "OptimizerConfig",
     "PPOConfig",
     "PairsConfig",
+    "RayConfig",
     "ResourcesConfig",
     "RewardModelConfig",
     "SamplingConfig",
@@ -108,6 +110,8 @@ class ResourcesConfig:
     """Reward-model members trained at the same time, each in a worker group of learner_ranks."""
     colocate: bool = True
     """All roles of PPO share the same devices, taking turns."""
+    placement: str = "pack"
+    """How bundles of devices lie on a Ray cluster: pack (few nodes), spread (many), strict_spread (a node each)."""
     zero_stage: int = 1
     """DeepSpeed ZeRO stage: 0 to 3."""
     offload: bool = False
@@ -185,3 +189,5 @@ class Config:
     """Trackers."""
     slurm: SlurmConfig = field(default_factory=SlurmConfig)
     """How SLURM is asked."""
+    ray: RayConfig = field(default_factory=RayConfig)
+    """How the job server of a Ray cluster is asked."""

@@ -20,7 +20,7 @@ def problems(config: Config) -> list[str]:
     single = [*_out_of_range(config, ""), *_names(config)]
     if single:
         return single
-    checks = (divisibility_problems, _lengths, _arms, _data, _ppo, _panels, _devices, _slurm)
+    checks = (divisibility_problems, _lengths, _arms, _data, _ppo, _panels, _devices, _placement, _slurm)
     return [problem for check in checks for problem in check(config)]
 
 
@@ -195,4 +195,15 @@ def _devices(config: Config) -> Iterator[str]:
             f"{needed} places takes one GPU ({together} learner_ranks={ranks} and rollout_engines={engines}"
             f"{f' x vllm.tensor_parallel={parallel}' if parallel > 1 else ''}); "
             f"set resources.gpus={needed}, or change those"
+        )
+
+
+def _placement(config: Config) -> Iterator[str]:
+    resources = config.resources
+    ranks, engines = resources.learner_ranks, resources.rollout_engines
+    needed = max(ranks, engines) if resources.colocate else ranks + engines + 1
+    if resources.placement == "strict_spread" and needed > resources.nodes:
+        yield (
+            f"resources.placement=strict_spread gives each of {needed} bundles of devices a node of its own, but "
+            f"resources.nodes={resources.nodes}; set resources.nodes={needed}, or resources.placement=spread"
         )

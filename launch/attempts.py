@@ -81,9 +81,19 @@ class Attempt:
             return
         code, message = explain(error)
         self._end(code, message)
-        self.console.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
-        self.console.print(f"log: {self.log}", highlight=False, soft_wrap=True)
+        self._tell(message)
         raise typer.Exit(code) from None
+
+    def abandon(self, error: BaseException) -> None:
+        """End this process with the error's message, from any thread: where the main one may wait for ever."""
+        with self.log.open("a") as stream:
+            traceback.print_exception(error, file=stream)
+        code, message = explain(error)
+        self._end(code, message)
+        self.console.show_cursor()
+        self._tell(message)
+        self.console.file.flush()
+        os._exit(code)
 
     def _restore(self) -> None:
         sys.stdout.flush()
@@ -91,6 +101,10 @@ class Attempt:
         for saved, number in zip(self.saved, (1, 2), strict=True):
             os.dup2(saved, number)
             os.close(saved)
+
+    def _tell(self, message: str) -> None:
+        self.console.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+        self.console.print(f"log: {self.log}", highlight=False, soft_wrap=True)
 
     def _end(self, code: ExitCode, message: str | None) -> None:
         self.record = replace(self.record, ended=time.time(), exit_code=int(code), message=message)

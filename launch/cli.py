@@ -79,7 +79,7 @@ def run_command(
     with Attempt(folder) as attempt:
         from sandwiching.launch.session import run_session
 
-        run_session(settings, Store(store), folder, ray=ray, only=only, console=attempt.console)
+        run_session(settings, Store(store), folder, ray=ray, only=only, attempt=attempt)
     if as_json:
         typer.echo(json.dumps(read_status(folder).as_json(), indent=1))
 
@@ -88,15 +88,15 @@ def run_command(
 def status_command(
     run: Annotated[str, typer.Argument(help="A run's folder or name, or its config.")],
     as_json: AsJson = False,
-    cancel: Annotated[bool, typer.Option("--cancel", help="Cancel the run's SLURM job first.")] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="End the run's SLURM or Ray job, which saves.")] = False,
 ) -> None:
-    """Show how far a run is, from its files: stages, speed, last metrics, last error. And its SLURM job's state."""
-    from sandwiching.launch.slurm import cancel as cancel_jobs
+    """Show how far a run is, from its files: stages, speed, last metrics, last error. And its job's state."""
     from sandwiching.launch.status import read_status, show
+    from sandwiching.launch.submissions import cancel as cancel_jobs
 
     folder = find_run(run)
     if cancel:
-        typer.echo(f"cancelled SLURM job {', '.join(cancel_jobs(folder))}", err=True)
+        typer.echo(f"cancelled {', '.join(cancel_jobs(folder))}", err=True)
     status = read_status(folder)
     if as_json:
         typer.echo(json.dumps(status.as_json(), indent=1))

@@ -1,57 +1,18 @@
-"""Starting or joining a Ray cluster, and whether the run fits on it, said before any model is loaded."""
+"""Starting or joining a Ray cluster, and whether the run fits on its nodes, said before any model is loaded."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence
 
 from sandwiching.configs.schema import ResourcesConfig
+from sandwiching.launch.failures import NoRoom
+from sandwiching.launch.placement import Bundle, DoesNotFit, Node, bundles, check_fits, check_places, usable_cpus
 
 OBJECT_STORE_BYTES = 512 * 2**20
-
-
-class DoesNotFit(ValueError):
-    """More CPUs or GPUs are asked for than there are."""
-
-
-def usable_cpus(resources: ResourcesConfig) -> int:
-    """Cores that this process may use, or as many as configured."""
-    return resources.cpus or len(os.sched_getaffinity(0))
-
-
-@dataclass(frozen=True, slots=True)
-class Bundle:
-    """Devices that one learner rank and the roles colocated with it share."""
-
-    cpus: float
-    gpus: float
-
-    def as_resources(self, share: float = 1.0) -> dict[str, float]:
-        """For Ray: this share of the bundle."""
-        resources = {"CPU": self.cpus * share}
-        return {**resources, "GPU": self.gpus * share} if self.gpus else resources
-
-
-def bundles(resources: ResourcesConfig) -> list[Bundle]:
-    """One bundle a learner rank or engine when colocated; else learner ranks, engines and one scorer side by side."""
-    places = [1] * max(resources.learner_ranks, resources.rollout_engines)
-    if not resources.colocate:
-        engines = [resources.vllm.tensor_parallel] * resources.rollout_engines
-        places = [*([1] * resources.learner_ranks), *engines, 1]
-    cpus, gpus = usable_cpus(resources) * resources.nodes / sum(places), resources.gpus / sum(places)
-    return [Bundle(cpus * place, gpus * place) for place in places]
-
-
-def check_fits(resources: ResourcesConfig, available: Mapping[str, float]) -> None:
-    """Raise DoesNotFit when the cluster lacks what the bundles need."""
-    wanted = {"GPU": float(resources.gpus), "CPU": sum(bundle.cpus for bundle in bundles(resources))}
-    for name, amount in wanted.items():
-        has = available.get(name, 0.0)
-        if amount > has + 1e-6:
-            raise DoesNotFit(
-                f"the run needs {amount:g} {name}s, there are {has:g}: lower resources.{name.lower()}s or add nodes"
-            )
+LOOK_SECONDS = 1.0
+"""Between two looks at the nodes of a cluster."""
 
 
 def check_local_devices(resources: ResourcesConfig) -> None:
@@ -62,9 +23,10 @@ def check_local_devices(resources: ResourcesConfig) -> None:
 
 
 def start_ray(resources: ResourcesConfig) -> None:
-    """Join the cluster at RAY_ADDRESS, or start one on this machine."""
+    """Join the cluster at RAY_ADDRESS, or start one on this machine. Raises DoesNotFit."""
     import ray
 
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(resources.start_timeout))
     common = {"log_to_driver": False, "logging_level": "ERROR"}
     if "RAY_ADDRESS" in os.environ:
         ray.init(address=os.environ["RAY_ADDRESS"], **common)
@@ -76,4 +38,61 @@ def start_ray(resources: ResourcesConfig) -> None:
             object_store_memory=OBJECT_STORE_BYTES,
             **common,
         )
-    check_fits(resources, ray.cluster_resources())
+    try:
+        check_fits(resources, ray.cluster_resources())
+        check_places(bundles(resources), nodes_up(), resources.placement)
+    except DoesNotFit:
+        ray.shutdown()
+        raise
+
+
+def nodes_up() -> list[Node]:
+    """Nodes that Ray believes alive (it finds out that one is lost after some seconds), with all that they have."""
+    import ray
+
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    rooms = [(node["NodeManagerAddress"], node["NodeID"], node["Resources"]) for node in alive]
+    return [Node(f"{host} ({name[:8]})", has.get("CPU", 0.0), has.get("GPU", 0.0)) for host, name, has in rooms]
+
+
+def wait_for_room(wanted: Sequence[Bundle], resources: ResourcesConfig) -> None:
+    """Return once the nodes have room for the bundles; raise NoRoom when resources.start_timeout is over.
+
+    For a run that may have lost a node, in whose place another may come.
+    """
+    end = time.monotonic() + resources.start_timeout
+    while True:
+        try:
+            check_places(wanted, nodes_up(), resources.placement)
+        except DoesNotFit as error:
+            if time.monotonic() > end:
+                waited = f"within {resources.start_timeout:g} s (resources.start_timeout) no node came back"
+                raise NoRoom(f"{waited}: {error}") from None
+            time.sleep(LOOK_SECONDS)
+        else:
+            return
+
+
+def no_room(wanted: Sequence[Bundle], resources: ResourcesConfig) -> NoRoom:
+    """Why the bundles did not come within resources.start_timeout: nodes are too few, or others hold what they have."""
+    try:
+        check_places(wanted, nodes_up(), resources.placement)
+    except DoesNotFit as error:
+        return NoRoom(str(error))
+    return NoRoom(
+        f"others left no room within {resources.start_timeout:g} s (resources.start_timeout) for bundles of "
+        f"{', '.join(map(str, wanted))}. Free now: {free_now()}"
+    )
+
+
+def free_now() -> str:
+    """What no actor or other job holds, a node each, in words."""
+    import ray
+    from ray._private.state import available_resources_per_node
+
+    hosts = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes()}
+    free = [
+        Node(f"{hosts.get(name, '?')} ({name[:8]})", has.get("CPU", 0.0), has.get("GPU", 0.0))
+        for name, has in available_resources_per_node().items()
+    ]
+    return "; ".join(map(str, free)) or "no node is up"

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import secrets
+from pathlib import Path
 
 from sandwiching.configs.schema import ResourcesConfig
 
 
 def set_library_environment(gpus: int) -> None:
-    """Token authentication of Ray, always: left unset, Ray decides by what it finds in the home directory.
+    """Token authentication of every Ray that is started here: left unset, Ray decides by what is in the home directory.
 
-    gpus: resources.gpus of the run.
+    At a cluster that is joined (RAY_ADDRESS) a token is shown where there is one. gpus: resources.gpus of the run.
     """
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
-    if "RAY_AUTH_TOKEN" not in os.environ and "RAY_ADDRESS" not in os.environ:
+    joins = "RAY_ADDRESS" in os.environ
+    if not joins or has_token():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    if "RAY_AUTH_TOKEN" not in os.environ and not joins:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(16)
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     # Ray's default of 15 lets anything else on the machine starve a training step.
@@ -22,6 +25,12 @@ def set_library_environment(gpus: int) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.update(device_environment(gpus))
+
+
+def has_token() -> bool:
+    """Whether Ray would find a token where it looks for one."""
+    named = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ
+    return named or (Path.home() / ".ray" / "auth_token").exists()
 
 
 def device_environment(gpus: int) -> dict[str, str]:

@@ -25,6 +25,14 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM or SIGUSR1: the scheduler wants the devices back."""
 
 
+class HeadLost(RuntimeError):
+    """The head of the Ray cluster does not answer any more, and with it the cluster is lost."""
+
+
+class NoRoom(RuntimeError):
+    """Nodes of the cluster are lost, or held by others: the run's bundles of devices find no room any more."""
+
+
 def explain(error: BaseException) -> tuple[ExitCode, str]:
     """Exit code and message."""
     error = root_cause(error)
@@ -33,6 +41,8 @@ def explain(error: BaseException) -> tuple[ExitCode, str]:
         return ExitCode.REQUEUE, f"{text}, and is saved; the same command goes on from there"
     if isinstance(error, KeyboardInterrupt):
         return ExitCode.REQUEUE, f"stopped; {AGAIN}"
+    if isinstance(error, HeadLost | NoRoom):
+        return ExitCode.FAILED, f"{text}; with a cluster that has room {AGAIN}"
     if isinstance(error, FloatingPointError):
         return ExitCode.FAILED, f"the training diverged: {text}; lower the stage's optimizer.learning_rate"
     if _out_of_memory(error):

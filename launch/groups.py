@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import ray
 import torch
 from ray.actor import ActorHandle
-from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+from ray.exceptions import GetTimeoutError, NodeDiedError, ObjectLostError, RayActorError, RayError, RayTaskError
 from torch import Tensor
 
 from sandwiching.configs.schema import ResourcesConfig
@@ -25,13 +25,13 @@ from sandwiching.launch.workers import EngineActor, LearnerActor, RoleActor, Sco
 from sandwiching.policy.engine import Sampling
 from sandwiching.policy.records import Evaluation, PPOBatch, PromptBatch, Rollouts
 from sandwiching.training.artifacts import StageFolder
-from sandwiching.training.distributed import is_broken_collective
+from sandwiching.training.distributed import is_broken_collective, is_taken_port
 from sandwiching.training.roles import Scores
 
 MOST_LOST = 5
 """Processes of one group that are replaced in a stage, and times that a stage begins again with a new learner."""
-LOST = (RayActorError, GetTimeoutError)
-"""What says that a process ended, or does not answer in time."""
+LOST = (RayActorError, GetTimeoutError, NodeDiedError, ObjectLostError)
+"""What says that a process or its node ended, does not answer in time, or has left an answer that cannot be fetched."""
 ANSWER_SECONDS = 10
 """What a process that is free takes at most to say that it is alive."""
 
@@ -265,16 +265,18 @@ class LearnerGroup(Group):
 
     def _lacks_a_rank(self, error: RayError) -> bool:
         """After `error` of a rank: whether another is gone, or hangs where a collective of this one failed."""
+        cause = error.cause if isinstance(error, RayTaskError) else error
+        if is_taken_port(cause):
+            return True  # They never met, and new processes will have another port.
         calls: list[Any] = [actor.alive.remote() for actor in self.actors]
         answered, silent = ray.wait(calls, num_returns=len(calls), timeout=ANSWER_SECONDS)
-        cause = error.cause if isinstance(error, RayTaskError) else error
         return any(map(_is_gone, answered)) or bool(silent and is_broken_collective(cause))
 
 
 def _is_gone(answer: Any) -> bool:
     try:
-        ray.get(answer)
-    except RayActorError:
+        ray.get(answer, timeout=ANSWER_SECONDS)
+    except LOST:
         return True
     return False
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from sandwiching.configs.schema import ResourcesConfig
-from sandwiching.launch.cluster import usable_cpus
 from sandwiching.launch.environment import prepare_process
+from sandwiching.launch.placement import usable_cpus
 from sandwiching.policy.engine import RolloutEngine
 from sandwiching.training.distributed import single_process_env
 from sandwiching.training.engines import build_engine

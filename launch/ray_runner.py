@@ -11,19 +11,21 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError
-from ray.train import RunConfig, ScalingConfig
+from ray.exceptions import RayActorError
+from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
-from ray.train.v2._internal.exceptions import WorkerHealthCheckTimeoutError
-from ray.train.v2.api.exceptions import WorkerGroupError
+from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError, WorkerHealthCheckTimeoutError
+from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from sandwiching.configs.schema import ResourcesConfig
-from sandwiching.launch.cluster import DoesNotFit, bundles, start_ray, usable_cpus
+from sandwiching.launch.cluster import no_room, nodes_up, start_ray, wait_for_room
 from sandwiching.launch.environment import device_environment, prepare_process
 from sandwiching.launch.failures import root_cause
 from sandwiching.launch.groups import MOST_LOST, EngineGroup, Group, LearnerGroup, LearnerLost, ScorerGroup
+from sandwiching.launch.head_watch import HeadWatch
+from sandwiching.launch.placement import bundles, check_places, rank_bundles
 from sandwiching.launch.workers import RoleActor
 from sandwiching.training.artifacts import MANIFEST, Stopped
 from sandwiching.training.roles import EngineSpec, LearnerSpec, ScorerSpec
@@ -94,9 +96,8 @@ class RayRoles:
 
     def _group(self, name: str, kind: type[G], count: int, first: int) -> G:
         if name not in self.groups:
-            placement = self._place()
             offset = 0 if self.resources.colocate else first
-            make = partial(self._actor, kind.actor, placement, offset)
+            make = partial(self._actor, kind.actor, offset)
             self.groups[name] = kind(make, count, self.resources)
         group = self.groups[name]
         assert isinstance(group, kind)
@@ -104,19 +105,16 @@ class RayRoles:
 
     def _place(self) -> PlacementGroup:
         if self.placement is None:
-            asked = [bundle.as_resources() for bundle in bundles(self.resources)]
-            self.placement = placement_group(asked, strategy="PACK")
-            try:
-                ray.get(self.placement.ready(), timeout=self.resources.start_timeout)
-            except GetTimeoutError as error:
-                free = {name: amount for name, amount in ray.available_resources().items() if name in ("CPU", "GPU")}
-                raise DoesNotFit(
-                    f"no room for the bundles {asked} within {self.resources.start_timeout:g} s; free now: {free}"
-                ) from error
+            wanted = bundles(self.resources)
+            wait_for_room(wanted, self.resources)
+            asked = [bundle.as_resources() for bundle in wanted]
+            self.placement = placement_group(asked, strategy=self.resources.placement.upper())
+        if not self.placement.wait(self.resources.start_timeout):
+            raise no_room(bundles(self.resources), self.resources)
         return self.placement
 
-    def _actor(self, kind: type[RoleActor], placement: PlacementGroup, first: int, i: int) -> Any:
-        bundle = first + i
+    def _actor(self, kind: type[RoleActor], first: int, i: int) -> Any:
+        placement, bundle = self._place(), first + i
         room = bundles(self.resources)[bundle]
         share = 0.3 if self.resources.colocate else 1.0
         options = {
@@ -134,27 +132,34 @@ def process_environment(threads: int, gpus: int) -> dict[str, str]:
 
 
 class RayRunner:
-    """Runs stages on the cluster at RAY_ADDRESS, or on one started here."""
+    """Runs stages on the cluster at RAY_ADDRESS, or on one started here.
 
-    def __init__(self, resources: ResourcesConfig, storage: Path) -> None:
+    abandon: called, from another thread, when the cluster's head is lost; it ends the process. Ray's calls would hang.
+    """
+
+    def __init__(self, resources: ResourcesConfig, storage: Path, abandon: Callable[[BaseException], None]) -> None:
         self.resources = resources
         self.storage = storage
         self.roles = RayRoles(resources)
+        self.watch = HeadWatch(abandon)
 
     def __enter__(self) -> RayRunner:
         start_ray(self.resources)
+        self.watch.start(ray.get_runtime_context().gcs_address)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.roles.close()
+        self.watch.stop()
         ray.shutdown()
 
     def run_on_ranks(self, calls: Sequence[StageCall]) -> None:
         """All calls in one warm worker group, or in `parallel_members` groups side by side."""
         self.roles.close()
         groups = max(1, min(self.resources.parallel_members, len(calls)))
+        check_places(rank_bundles(self.resources, groups), nodes_up(), self.resources.placement)
         # In threads, since in the main one Ray Train would take Ctrl-C for itself, for good.
         pool = ThreadPoolExecutor(groups)
         try:
@@ -174,28 +179,34 @@ class RayRunner:
             missing = [call for call in calls if not (call.folder.path / MANIFEST).exists()]
             if missing:
                 missing[0].folder.stop_if_asked()
-                self._trainer(missing, groups).fit()
+                try:
+                    self._trainer(missing, groups).fit()
+                except ControllerError as error:
+                    if isinstance(error.controller_failure, WorkerGroupStartupTimeoutError):
+                        raise no_room(rank_bundles(self.resources, groups), self.resources) from error
+                    raise
 
-        again(fit, lambda: None)
+        again(fit, lambda: wait_for_room(rank_bundles(self.resources, groups), self.resources))
 
     def _trainer(self, calls: list[StageCall], groups: int) -> TorchTrainer:
-        ranks = self.resources.learner_ranks
-        cpus = usable_cpus(self.resources) * self.resources.nodes / (ranks * groups)
-        gpus = 1 if self.resources.gpus else 0
-        threads = max(1, int(cpus))
+        bundle = rank_bundles(self.resources, groups)[0]
+        threads = max(1, int(bundle.cpus))
         return TorchTrainer(
             train_loop,
             train_loop_config={"calls": calls, "resources": self.resources, "threads": threads},
-            torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
+            torch_config=TorchConfig(backend="nccl" if bundle.gpus else "gloo"),
             scaling_config=ScalingConfig(
-                num_workers=ranks,
-                use_gpu=bool(gpus),
-                resources_per_worker={"CPU": cpus, **({"GPU": gpus} if gpus else {})},
+                num_workers=self.resources.learner_ranks,
+                use_gpu=bool(bundle.gpus),
+                resources_per_worker=bundle.as_resources(),
+                placement_strategy=self.resources.placement.upper(),
             ),
             run_config=RunConfig(
                 name=calls[0].folder.path.name,
                 storage_path=str(self.storage.resolve()),
                 worker_runtime_env={"env_vars": process_environment(threads, self.resources.gpus)},
+                # Ray Train itself would wait for room for ever.
+                failure_config=FailureConfig(controller_failure_limit=1),
             ),
         )
 

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from sandwiching.configs.schema import Config
+from sandwiching.launch.attempts import Attempt
 from sandwiching.launch.environment import set_library_environment
 from sandwiching.launch.graph import Graph, Node, build_graph
+from sandwiching.launch.paths import with_absolute_paths
 from sandwiching.launch.plan import make_plan
 from sandwiching.launch.run import Runner, run, wanted_nodes
 from sandwiching.launch.status import PLAN_FILE
 from sandwiching.launch.stopping import StopSignals
 from sandwiching.launch.tracking import TrackerProcess
-from sandwiching.policy.base_models import BUILT_IN, identity, resolve
+from sandwiching.policy.base_models import identity, resolve
 from sandwiching.training.artifacts import Store, write_atomic
 
 
-def run_session(config: Config, store: Store, run_dir: Path, *, ray: bool, only: str | None, console: Console) -> None:
+def run_session(config: Config, store: Store, run_dir: Path, *, ray: bool, only: str | None, attempt: Attempt) -> None:
     """Fetch the base model if needed, write the plan, run the stages.
 
     Raises ValueError before any model is loaded: for what this machine lacks (DoesNotFit), or input no stage can use.
@@ -31,10 +32,11 @@ def run_session(config: Config, store: Store, run_dir: Path, *, ray: bool, only:
     from sandwiching.launch.progress import ProgressView
 
     set_library_environment(config.resources.gpus)
+    console = attempt.console
     signals = StopSignals(lambda text: console.print(text, highlight=False))
     signals.install()
     config, store, run_dir = with_absolute_paths(config), Store(store.root.resolve()), run_dir.resolve()
-    runner = make_runner(config, store, ray)
+    runner = make_runner(config, store, ray, attempt.abandon)
     if not ray and max(config.resources.learner_ranks, config.resources.rollout_engines) > 1:
         console.print("--no-ray: one learner rank and one rollout engine, in this process", highlight=False)
     graph = prepared_graph(config, console)
@@ -62,19 +64,6 @@ def show_profiles(trained: Sequence[Node], store: Store, console: Console) -> No
             console.print((folder / "profile.txt").read_text(), markup=False, highlight=False, soft_wrap=True)
 
 
-def with_absolute_paths(config: Config) -> Config:
-    """The same config for processes that start in another folder, as Ray's workers do. Paths enter no key."""
-    model, data = config.model, config.data
-    if Path(model.path).expanduser().is_dir() and model.path not in BUILT_IN:
-        model = replace(model, path=str(Path(model.path).expanduser().resolve()))
-    if data.judgements is not None:
-        data = replace(data, judgements=str(Path(data.judgements).expanduser().resolve()))
-    resources, vllm = config.resources, config.resources.vllm
-    if vllm.python is not None:
-        resources = replace(resources, vllm=replace(vllm, python=str(Path(vllm.python).expanduser().absolute())))
-    return replace(config, model=model, data=data, resources=resources)
-
-
 def prepared_graph(config: Config, console: Console) -> Graph:
     """The graph with every key known; fetches the base model first where its content is not known."""
     if identity(config.model.path, config.model.revision) is None:
@@ -83,7 +72,7 @@ def prepared_graph(config: Config, console: Console) -> Graph:
     return build_graph(config)
 
 
-def make_runner(config: Config, store: Store, ray: bool) -> Runner:
+def make_runner(config: Config, store: Store, ray: bool, abandon: Callable[[BaseException], None]) -> Runner:
     """This process, or Ray. Raises DoesNotFit when this machine alone must do and cannot."""
     from sandwiching.launch.cluster import check_local_devices
 
@@ -92,7 +81,7 @@ def make_runner(config: Config, store: Store, ray: bool) -> Runner:
     if ray:
         from sandwiching.launch.ray_runner import RayRunner
 
-        return RayRunner(config.resources, store.root / "ray")
+        return RayRunner(config.resources, store.root / "ray", abandon)
     from sandwiching.launch.local import LocalRunner
 
     return LocalRunner(config.resources)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sandwiching.configs.schema import Config, ResourcesConfig
 from sandwiching.configs.slurm_block import parse_gres, seconds, wanted_gres
-from sandwiching.launch.cluster import bundles
+from sandwiching.launch.placement import bundles
 from sandwiching.launch.slurm import SlurmError, call
 
 COLUMNS = ("%P", "%a", "%l", "%s", "%N", "%c", "%G")

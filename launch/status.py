@@ -1,4 +1,4 @@
-"""How far a run is, from its files alone: nothing is asked of the processes that write them. SLURM is, of a job."""
+"""How far a run is, from its files alone: nothing is asked of what writes them. Of a job its scheduler is asked."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sandwiching.launch import ray_jobs, slurm
 from sandwiching.launch.attempts import AttemptRecord, read_attempts
-from sandwiching.launch.slurm import last_state
 from sandwiching.training.artifacts import MANIFEST
 from sandwiching.training.metrics import read_metrics
 
@@ -48,12 +48,13 @@ class StageStatus:
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """A run's stages in order, its attempts, the last error, and its SLURM job in words."""
+    """A run's stages in order, its attempts, the last error, and its SLURM and Ray jobs in words."""
 
     run_dir: str
     stages: list[StageStatus]
     attempts: list[AttemptRecord]
     slurm: str | None = None
+    ray: str | None = None
 
     @property
     def last_error(self) -> str | None:
@@ -67,11 +68,12 @@ class RunStatus:
 
 def read_status(run_dir: Path) -> RunStatus:
     """Status of the run in `run_dir`. Raises ValueError when no run was started there."""
-    plan, attempts, slurm = run_dir / PLAN_FILE, read_attempts(run_dir), last_state(run_dir)
-    if not plan.exists() and not attempts and slurm is None:
+    plan, attempts = run_dir / PLAN_FILE, read_attempts(run_dir)
+    jobs = {"slurm": slurm.last_state(run_dir), "ray": ray_jobs.last_state(run_dir)}
+    if not plan.exists() and not attempts and not any(jobs.values()):
         raise ValueError(f"{run_dir}: no run was started here; start it with `sandwich run`")
     planned = json.loads(plan.read_text())["stages"] if plan.exists() else []
-    return RunStatus(str(run_dir), [_stage(stage) for stage in planned], attempts, slurm)
+    return RunStatus(str(run_dir), [_stage(stage) for stage in planned], attempts, **jobs)
 
 
 def _stage(planned: dict[str, Any]) -> StageStatus:
@@ -126,8 +128,8 @@ def show(status: RunStatus, console: Console) -> None:
         table.add_row(stage.name, state, str(stage.attempt or ""), step, speed, left, Text(metrics))
     if status.stages:
         console.print(table)
-    if status.slurm:
-        console.print(status.slurm, markup=False, highlight=False, soft_wrap=True)
+    for job in filter(None, (status.slurm, status.ray)):
+        console.print(job, markup=False, highlight=False, soft_wrap=True)
     for attempt in status.attempts[-1:]:
         ended = "not ended" if attempt.ended is None else f"ended with exit code {attempt.exit_code}"
         started = time.strftime("%Y-%m-%d %H:%M", time.localtime(attempt.started))

@@ -1,6 +1,7 @@
 """`sandwich submit`: a run as a job of a cluster's scheduler.
 
 sandwich submit slurm capitals resources.gpus=8 resources.nodes=2 resources.cpus=32 slurm.partition=gpu
+sandwich submit ray capitals --address http://127.0.0.1:8265
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -20,11 +22,6 @@ from sandwiching.launch.arguments import AsJson, ConfigPath, Overrides, RunDir, 
 submit_app = typer.Typer(no_args_is_help=True, help="Submit a run to a cluster.")
 
 
-@submit_app.callback()
-def submit() -> None:
-    """Keeps `slurm` a word of its own while it is the only scheduler."""
-
-
 @submit_app.command("slurm")
 def slurm_command(
     config: ConfigPath,
@@ -35,8 +32,9 @@ def slurm_command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the sbatch text and submit nothing.")] = False,
 ) -> None:
     """Submit a run to SLURM. It is queued again, and resumes, when its time runs out or it is preempted."""
-    from sandwiching.launch.slurm import refuse_second, submit
+    from sandwiching.launch.slurm import submit
     from sandwiching.launch.slurm_fit import check_fits, partitions_here
+    from sandwiching.launch.submissions import refuse_second
     from sandwiching.training.artifacts import write_atomic
 
     settings = load(config, overrides or ())
@@ -56,9 +54,60 @@ def slurm_command(
         typer.echo(json.dumps({"job": job.id, "script": job.script, "log": job.log}))
         return
     typer.echo(f"submitted job {job.id}, as in {job.script}")
-    status = f"sandwich status {shlex.quote(str(folder))}"
     typer.echo(f"output: tail -F {shlex.quote(job.log)}")
-    typer.echo(f"state:  {status}          cancel: {status} --cancel")
+    typer.echo(state_line(folder))
+
+
+Address = Annotated[
+    str | None,
+    typer.Option(help="The cluster's dashboard, as in http://HOST:8265. [default: RAY_ADDRESS]", show_default=False),
+]
+Follow = Annotated[bool, typer.Option("--follow/--no-follow", help="Show the job's output until it ends.")]
+
+
+@submit_app.command("ray")
+def ray_command(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    address: Address = None,
+    run_dir: RunDir = None,
+    store: StorePath = Path("runs/store"),
+    as_json: AsJson = False,
+    follow: Follow = True,
+) -> None:
+    """Submit a run to a Ray cluster, and follow it. Ctrl-C leaves the job alone; the same command resumes a run."""
+    from sandwiching.launch import ray_jobs
+    from sandwiching.launch.paths import with_absolute_paths
+    from sandwiching.launch.submissions import refuse_second
+
+    settings = with_absolute_paths(load(config, overrides or ()))
+    folder = (run_dir or Path("runs") / settings.name).resolve()
+    refuse_second(folder)
+    job = ray_jobs.submit(settings, to_yaml(settings), folder, store.resolve(), address)
+    shown: dict[str, object] = {"job": job.id, "address": job.address, "config": job.config}
+    say = partial(typer.echo, err=as_json)
+    say(f"submitted Ray job {job.id} to {job.address}, as in {job.config}")
+    say(f"output: ray job logs {job.id} --address {job.address} --follow")
+    say(state_line(folder))
+    code = 0
+    if follow:
+        try:
+            state = ray_jobs.follow(job, partial(say, nl=False))
+        except KeyboardInterrupt:
+            say(f"no longer followed; job {job.id} goes on")
+        else:
+            say(str(state))
+            code = ray_jobs.exit_code(state)
+            shown |= {"state": state.state, "exit_code": code}
+    if as_json:
+        typer.echo(json.dumps(shown))
+    raise typer.Exit(code)
+
+
+def state_line(run_dir: Path) -> str:
+    """How to see a submitted run's state, and how to end it."""
+    status = f"sandwich status {shlex.quote(str(run_dir))}"
+    return f"state:  {status}          cancel: {status} --cancel"
 
 
 def next_submission(run_dir: Path) -> Path:

@@ -115,6 +115,11 @@ def is_broken_collective(error: BaseException) -> bool:
     return isinstance(error, dist.DistError) or "gloo" in str(error)
 
 
+def is_taken_port(error: BaseException) -> bool:
+    """Whether another process took the port between `free_port` and the first rank's listening there."""
+    return isinstance(error, dist.DistNetworkError) and "EADDRINUSE" in str(error)
+
+
 def all_gather_objects(value: Any) -> list[Any]:
     """What each rank holds, in rank order; small picklable objects only."""
     if world_size() == 1:

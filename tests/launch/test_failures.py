@@ -16,7 +16,7 @@ import typer
 
 from sandwiching.configs.errors import ConfigError
 from sandwiching.launch.attempts import Attempt, read_attempts
-from sandwiching.launch.failures import ExitCode, Terminated, explain
+from sandwiching.launch.failures import ExitCode, HeadLost, NoRoom, Terminated, explain
 
 AGAIN = "goes on from the last checkpoint"
 FAILURES = [
@@ -31,6 +31,8 @@ FAILURES = [
     (OSError(errno.ENOSPC, "No space left on device"), ExitCode.FAILED, ["the disk is full", AGAIN]),
     (RuntimeError("first\nsecond"), ExitCode.FAILED, ["RuntimeError: first", "see the log", AGAIN]),
     (KeyError("x"), ExitCode.FAILED, ["KeyError", AGAIN]),
+    (HeadLost("no answer"), ExitCode.FAILED, ["no answer", AGAIN]),
+    (NoRoom("no node came back"), ExitCode.FAILED, ["no node came back", AGAIN]),
 ]
 
 
@@ -106,3 +108,25 @@ def test_sigterm_asks_to_be_queued_again(tmp_path: Path) -> None:
     assert child.returncode == ExitCode.REQUEUE
     assert AGAIN in said
     assert json.loads((tmp_path / "attempts" / "1.json").read_text())["exit_code"] == 75
+
+
+ABANDONS = """
+import threading
+from pathlib import Path
+from sandwiching.launch.attempts import Attempt
+from sandwiching.launch.failures import HeadLost
+with Attempt(Path("run")) as attempt:
+    threading.Timer(0.2, attempt.abandon, [HeadLost("no answer")]).start()
+    threading.Event().wait()
+"""
+
+
+def test_another_thread_can_end_the_run_while_the_main_one_waits(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ABANDONS], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == ExitCode.FAILED
+    assert done.stderr.splitlines()[0].startswith("no answer; ")
+    (attempt,) = read_attempts(tmp_path / "run")
+    assert (attempt.exit_code, attempt.message) == (1, done.stderr.splitlines()[0])
+    assert "HeadLost: no answer" in (tmp_path / "run" / "attempts" / "1.log").read_text()

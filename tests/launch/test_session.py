@@ -10,7 +10,7 @@ import pytest
 
 from sandwiching.configs.load import load
 from sandwiching.launch.graph import build_graph
-from sandwiching.launch.session import with_absolute_paths
+from sandwiching.launch.paths import with_absolute_paths
 
 ROW = {"prompt": "p", "response_a": "a", "response_b": "b", "preference": "a", "rater": "r", "tier": "weak"}
 

@@ -1,7 +1,13 @@
 """Process groups leave nothing behind."""
 
+import socket
 import subprocess
 import sys
+
+import pytest
+import torch.distributed as dist
+
+from sandwiching.training.distributed import is_taken_port
 
 CODE = """
 from sandwiching.training import distributed
@@ -16,3 +22,12 @@ print(os.environ["MASTER_PORT"])
 def test_no_shared_memory_outlives_the_processes() -> None:
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
     assert done.stdout.strip().splitlines()[-1].isdigit()
+
+
+def test_a_port_that_was_taken_meanwhile_is_told_apart() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        with pytest.raises(dist.DistNetworkError) as failure:
+            dist.init_process_group("gloo", f"tcp://127.0.0.1:{taken.getsockname()[1]}", rank=0, world_size=1)
+        assert is_taken_port(failure.value)
+    assert not is_taken_port(dist.DistNetworkError("connection reset"))
+    assert not is_taken_port(OSError("EADDRINUSE"))
