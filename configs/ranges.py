@@ -118,6 +118,11 @@ RANGES: dict[str, Range] = {
     "VLLMConfig.start_timeout": ABOVE_0,
     "VLLMConfig.timeout": ABOVE_0,
     "SlurmConfig.signal_seconds": Range(1, 65535),
+    "SweepConfig.trials": AT_LEAST_1,
+    "SweepConfig.parallel": AT_LEAST_1,
+    "SweepConfig.grace": AT_LEAST_1,
+    "SweepConfig.reduction_factor": AT_LEAST_2,
+    "SweepConfig.seed": Range(0, 2**31),
 }
 
 TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio", "comet_ml", "aim", "clearml", "dvclive", "swanlab")
@@ -157,6 +162,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "ArmConfig.tier": ("weak", "expert"),
     "ResourcesConfig.kernels": ("auto", "torch", "triton", "cuda", "reference"),
     "ContainerConfig.runtime": ("pyxis", "apptainer"),
+    "SweepConfig.mode": ("max", "min"),
+    "SweepConfig.search": ("optuna", "random", "grid"),
+    "SweepConfig.scheduler": ("asha", "none"),
 }
 
 FREE_TEXT = (
@@ -182,6 +190,7 @@ FREE_TEXT = (
     "SlurmConfig.prologue",
     "SlurmConfig.scratch",
     "ContainerConfig.image",
+    "SweepConfig.metric",
     "Config.name",
 )
-"""Text that may be anything here; some of it is checked in validate.py and slurm_block.py."""
+"""Text that may be anything here; some of it is checked in validate.py, slurm_block.py and sweep_check.py."""

@@ -1,7 +1,7 @@
 """Every setting of a run: YAML is these dataclasses and nothing else. Importing this module never imports torch.
 
-Blocks named in `launch.stages.STAGES` enter a stage's key; `resources`, `tracking` and `slurm` never do, since they say
-how a result is computed, not what it is.
+Blocks named in `launch.stages.STAGES` enter a stage's key; `resources`, `tracking`, `slurm` and `sweep` never do, since
+they say how a result is computed, not what it is.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from sandwiching.configs.stage_blocks import (
     RewardModelConfig,
     SftConfig,
 )
+from sandwiching.configs.sweep_block import SweepConfig
 
 __all__ = [
     "TASKS",
@@ -46,6 +47,7 @@ __all__ = [
     "SftConfig",
     "SlurmConfig",
     "SplitsConfig",
+    "SweepConfig",
     "TaskConfig",
     "TrackingConfig",
 ]
@@ -168,3 +170,5 @@ class Config:
     """Trackers."""
     slurm: SlurmConfig = field(default_factory=SlurmConfig)
     """How SLURM is asked."""
+    sweep: SweepConfig | None = None
+    """Hyperparameter search (`sandwich sweep`)."""

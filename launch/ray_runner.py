@@ -209,6 +209,18 @@ class RayRunner:
         execute(call, resources=self.resources, roles=self.roles)
 
 
+class JoinedRunner(RayRunner):
+    """Runs stages on the cluster that this process is part of already, and leaves it as it is."""
+
+    def __enter__(self) -> JoinedRunner:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.roles.close()
+
+
 def again(run: Callable[[], Any], clear: Callable[[], None]) -> None:
     """Run, and when processes with state were lost `clear` and run again: stages go on from their newest checkpoint."""
     for _ in range(MOST_LOST):
