@@ -50,7 +50,7 @@ def _metric_problems(config: Config, sweep: SweepConfig) -> Iterator[str]:
     place, stage = f"sweep.metric={sweep.metric}", sweep.metric.partition("/")[0]
     if stage in ("check", "judgements"):
         yield (
-            f"{place} is computed from experts' judgements or gold, so that each trial would be a look at them, and the "
+            f"{place} is computed from experts' judgements or gold, so that each trial would look at them, and the "
             "check has no budget of looks for a sweep; use what training itself sees, as in ppo/score"
         )
         return
