@@ -12,11 +12,11 @@ from typing import Any
 
 from rich.console import Console
 
-from sandwiching.configs.load import to_yaml
+from sandwiching.configs.load import load, to_yaml
 from sandwiching.configs.resolve import with_settings
 from sandwiching.configs.schema import Config, SweepConfig
 from sandwiching.configs.structure import plain
-from sandwiching.configs.sweep_block import number_of_trials
+from sandwiching.configs.sweep_block import number_of_trials, parse_space
 from sandwiching.launch.cluster import start_ray, usable_cpus
 from sandwiching.launch.environment import set_library_environment
 from sandwiching.launch.failures import Terminated
@@ -106,7 +106,8 @@ def run_sweep(config: Config, store: Store, run_dir: Path, console: Console) -> 
     config, store, run_dir = with_absolute_paths(config), Store(store.root.resolve()), run_dir.resolve()
     assert config.sweep is not None
     config = replace(config, resources=replace(config.resources, cpus=cpus_of_a_trial(config)))
-    refuse_another_sweep(config, run_dir)
+    with Trials(run_dir).alone():
+        refuse_another_sweep(config, run_dir)
     graph = trial_graph(prepared_graph(config, console), config, config.sweep.metric)
     missing = [node for node in graph.nodes if node.state(store) != "done"]
     refuse_bad_input(missing, run_dir, config.resources)
@@ -194,8 +195,6 @@ def most_steps(config: Config) -> int:
     """PPO steps of the longest trial."""
     if config.ppo is None or config.sweep is None:
         return 0
-    from sandwiching.configs.sweep_block import parse_space
-
     swept = [one for one in parse_space(config.sweep.space) if one.key.endswith("ppo.steps")]
     return max([config.ppo.steps, *(int(max(one.values)) for one in swept)])
 
@@ -205,8 +204,6 @@ def refuse_another_sweep(config: Config, run_dir: Path) -> None:
     run_dir.mkdir(parents=True, exist_ok=True)
     file = run_dir / "config.yaml"
     if file.exists() and list((run_dir / "trials").glob("*/trial.json")):
-        from sandwiching.configs.load import load
-
         differ = differences(decisive(load(file)), decisive(config))
         if differ:
             raise ValueError(
