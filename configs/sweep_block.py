@@ -69,18 +69,21 @@ class Dimension:
 
 
 def parse_space(space: Mapping[str, Any]) -> list[Dimension]:
-    """The dimensions, in order; keys may be dotted or nested.
+    """The dimensions, in order; keys may be dotted or nested, the later of two wins, and null removes a
+    setting or a block of them.
 
     Raises ConfigError for what is no way to vary a setting.
     """
-    found = list(_dimensions(space, ""))
+    found: dict[str, Dimension] = {}
+    for key, value in _settings(space, ""):
+        if value is None:
+            found = {name: one for name, one in found.items() if name != key and not name.startswith(f"{key}.")}
+        else:
+            found.pop(key, None)
+            found[key] = _dimension(key, value)
     if not found:
         raise ConfigError.at("sweep.space", "is empty", "name settings, as in {ppo.steps: {choice: [10, 20]}}")
-    keys = [dimension.key for dimension in found]
-    for key in keys:
-        if keys.count(key) > 1:
-            raise ConfigError.at(f"sweep.space: {key}", "is there twice", "keep one")
-    return found
+    return list(found.values())
 
 
 def grid(dimensions: Sequence[Dimension]) -> list[dict[str, Any]]:
@@ -100,18 +103,16 @@ def number_of_trials(sweep: SweepConfig) -> int:
     return sweep.trials if sweep.trials is not None else len(grid(parse_space(sweep.space)))
 
 
-def _dimensions(space: Mapping[str, Any], prefix: str) -> Iterator[Dimension]:
+def _settings(space: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
     for name, value in space.items():
         key = f"{prefix}{name}"
-        if value is None:
-            continue
-        if not isinstance(value, Mapping):
+        if value is None or (isinstance(value, Mapping) and any(kind in value for kind in KINDS)):
+            yield key, value
+        elif isinstance(value, Mapping) and value:
+            yield from _settings(value, f"{key}.")
+        else:
             remedy = "write {choice: [...]}, {uniform: [low, high]}, {loguniform: [low, high]} or {int: [low, high]}"
             raise ConfigError.at(f"sweep.space: {key}", f"is {value!r}", remedy)
-        if any(kind in value for kind in KINDS):
-            yield _dimension(key, value)
-        else:
-            yield from _dimensions(value, f"{key}.")
 
 
 def _dimension(key: str, value: Mapping[str, Any]) -> Dimension:

@@ -80,6 +80,10 @@ def _dimension_problems(config: Config, dimension: Dimension) -> Iterator[str]:
     if first in FIXED:
         yield f"{place} {FIXED[first]}; remove it"
         return
+    if first == "arms" and rest[:1] and rest[0] not in config.arms:
+        close = difflib.get_close_matches(rest[0], config.arms, n=1) or list(config.arms)
+        yield f"{place}: there is no arm {rest[0]}; did you mean arms.{close[0]}?"
+        return
     if first == "arms" and rest[-1:] == ["tier"]:
         yield f"{place} would make an expert arm of a weak one, and an expert metric of the objective; remove it"
         return

@@ -9,7 +9,7 @@ from typing import Any
 
 import matplotlib
 
-matplotlib.use("svg")
+matplotlib.use("agg")  # labels are placed by a renderer, which its svg backend has not
 
 import optuna
 from matplotlib import pyplot

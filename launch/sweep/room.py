@@ -1,10 +1,11 @@
-"""How much room all trials that run at once take. Torch-free."""
+"""How much room and how many steps trials take at most. Torch-free."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from sandwiching.configs.schema import Config, ResourcesConfig
+from sandwiching.configs.sweep_block import parse_space
 
 
 def all_at_once(config: Config) -> ResourcesConfig:
@@ -15,3 +16,11 @@ def all_at_once(config: Config) -> ResourcesConfig:
     if resources.nodes > 1:
         return replace(resources, gpus=gpus, nodes=resources.nodes * parallel)
     return replace(resources, gpus=gpus, cpus=resources.cpus * parallel if resources.cpus else None)
+
+
+def most_steps(config: Config) -> int:
+    """PPO steps of the longest trial."""
+    if config.ppo is None or config.sweep is None:
+        return 0
+    swept = [one for one in parse_space(config.sweep.space) if one.key.endswith("ppo.steps")]
+    return max([config.ppo.steps, *(int(max(one.values)) for one in swept)])

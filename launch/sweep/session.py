@@ -16,7 +16,7 @@ from sandwiching.configs.load import load, to_yaml
 from sandwiching.configs.resolve import with_settings
 from sandwiching.configs.schema import Config, SweepConfig
 from sandwiching.configs.structure import plain
-from sandwiching.configs.sweep_block import number_of_trials, parse_space
+from sandwiching.configs.sweep_block import number_of_trials
 from sandwiching.launch.cluster import start_ray, usable_cpus
 from sandwiching.launch.environment import set_library_environment
 from sandwiching.launch.failures import Terminated
@@ -24,7 +24,7 @@ from sandwiching.launch.session import prepared_graph, with_absolute_paths
 from sandwiching.launch.stopping import StopSignals
 from sandwiching.launch.sweep.objective import trial_graph
 from sandwiching.launch.sweep.outcome import ended_line, show_outcome, write_outcome
-from sandwiching.launch.sweep.room import all_at_once
+from sandwiching.launch.sweep.room import all_at_once, most_steps
 from sandwiching.launch.sweep.trials import TrialRecord, Trials
 from sandwiching.training.artifacts import StageFolder, Stopped, Store, write_atomic
 
@@ -189,14 +189,6 @@ def cpus_of_a_trial(config: Config) -> int:
     """Cores a node of one trial: resources.cpus, else an equal share of what is here."""
     assert config.sweep is not None
     return config.resources.cpus or max(1, usable_cpus(config.resources) // config.sweep.parallel)
-
-
-def most_steps(config: Config) -> int:
-    """PPO steps of the longest trial."""
-    if config.ppo is None or config.sweep is None:
-        return 0
-    swept = [one for one in parse_space(config.sweep.space) if one.key.endswith("ppo.steps")]
-    return max([config.ppo.steps, *(int(max(one.values)) for one in swept)])
 
 
 def refuse_another_sweep(config: Config, run_dir: Path) -> None:
