@@ -13,14 +13,18 @@ matplotlib.use("agg")  # labels are placed by a renderer, which its svg backend 
 
 import optuna
 from matplotlib import pyplot
+from matplotlib.ticker import MaxNLocator, NullFormatter
 from optuna.exceptions import ExperimentalWarning
 from optuna.visualization import matplotlib as drawn
 
 from sandwiching.configs.schema import SweepConfig
+from sandwiching.configs.sweep_block import parse_space
 from sandwiching.launch.sweep.study import as_study
 from sandwiching.launch.sweep.trials import TrialRecord
 
 Draw = Callable[..., Any]
+HEIGHT = 4.8
+"""Inches."""
 PLOTS: dict[str, Draw] = {
     "history": drawn.plot_optimization_history,
     "slice": drawn.plot_slice,
@@ -68,5 +72,23 @@ def _draw(draw: Draw, name: str, study: optuna.Study, sweep: SweepConfig, file: 
         warnings.simplefilter("ignore", ExperimentalWarning)
         draw(study, **options)
     figure = pyplot.gcf()
+    figure.set_size_inches(width_of(name, len(parse_space(sweep.space))), HEIGHT)
+    for axes in figure.axes:
+        for axis, scale in ((axes.xaxis, axes.get_xscale()), (axes.yaxis, axes.get_yscale())):
+            if scale == "log":
+                axis.set_minor_formatter(NullFormatter())
+    if name == "history":
+        figure.axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
+    if name == "steps":
+        figure.axes[0].set_xlabel("PPO step" if sweep.metric.startswith("ppo/") else "step")
+        figure.axes[0].set_ylabel(sweep.metric)
+        figure.axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.savefig(file, bbox_inches="tight")
     pyplot.close(figure)
+
+
+def width_of(name: str, params: int) -> float:
+    """Inches: Optuna's own labels overlap where each param has a part of the plot."""
+    if name == "slice":
+        return 1.5 + 3.2 * params
+    return 4.0 + 2.2 * params if name == "parallel_coordinate" else 8.0
