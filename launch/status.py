@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from rich.text import Text
 
 from sandwiching.launch.attempts import AttemptRecord, read_attempts
 from sandwiching.launch.slurm import last_state
+from sandwiching.launch.sweep.trials import Trials
 from sandwiching.training.artifacts import MANIFEST
 from sandwiching.training.metrics import read_metrics
 
@@ -54,6 +56,8 @@ class RunStatus:
     stages: list[StageStatus]
     attempts: list[AttemptRecord]
     slurm: str | None = None
+    trials: dict[str, int] = field(default_factory=dict)
+    """Of a sweep, how many trials are in which state."""
 
     @property
     def last_error(self) -> str | None:
@@ -71,7 +75,8 @@ def read_status(run_dir: Path) -> RunStatus:
     if not plan.exists() and not attempts and slurm is None:
         raise ValueError(f"{run_dir}: no run was started here; start it with `sandwich run`")
     planned = json.loads(plan.read_text())["stages"] if plan.exists() else []
-    return RunStatus(str(run_dir), [_stage(stage) for stage in planned], attempts, slurm)
+    trials = Counter(record.state for record in Trials(run_dir).read())
+    return RunStatus(str(run_dir), [_stage(stage) for stage in planned], attempts, slurm, dict(trials))
 
 
 def _stage(planned: dict[str, Any]) -> StageStatus:
@@ -126,6 +131,9 @@ def show(status: RunStatus, console: Console) -> None:
         table.add_row(stage.name, state, str(stage.attempt or ""), step, speed, left, Text(metrics))
     if status.stages:
         console.print(table)
+    if status.trials:
+        counts = ", ".join(f"{count} {state}" for state, count in status.trials.items())
+        console.print(f"trials: {counts}; each is a run of its own: {status.run_dir}/trials/N", highlight=False)
     if status.slurm:
         console.print(status.slurm, markup=False, highlight=False, soft_wrap=True)
     for attempt in status.attempts[-1:]:

@@ -26,7 +26,7 @@ from sandwiching.launch.sweep.objective import trial_graph
 from sandwiching.launch.sweep.outcome import ended_line, show_outcome, write_outcome
 from sandwiching.launch.sweep.room import all_at_once, most_steps
 from sandwiching.launch.sweep.trials import TrialRecord, Trials
-from sandwiching.training.artifacts import StageFolder, Stopped, Store, write_atomic
+from sandwiching.training.artifacts import Stopped, Store, write_atomic
 
 WAIT_SECONDS = 0.2
 HEAD = "node:__internal_head__"
@@ -41,7 +41,6 @@ class SweepSignals(StopSignals):
     def __init__(self, console: Console, trials: Trials) -> None:
         super().__init__(lambda text: console.print(text, highlight=False))
         self.trials = trials
-        self.at_work: list[StageFolder] = []
 
     def handle(self, number: int, frame: Any) -> None:
         """Raises Terminated at the second one, and before trials begin."""
@@ -104,11 +103,11 @@ def run_sweep(config: Config, store: Store, run_dir: Path, console: Console) -> 
 
     set_library_environment(config.resources.gpus)
     config, store, run_dir = with_absolute_paths(config), Store(store.root.resolve()), run_dir.resolve()
-    assert config.sweep is not None
+    metric = config.sweep.metric if config.sweep is not None else ""
     config = replace(config, resources=replace(config.resources, cpus=cpus_of_a_trial(config)))
     with Trials(run_dir).alone():
         refuse_another_sweep(config, run_dir)
-    graph = trial_graph(prepared_graph(config, console), config, config.sweep.metric)
+    graph = trial_graph(prepared_graph(config, console), config, metric)
     missing = [node for node in graph.nodes if node.state(store) != "done"]
     refuse_bad_input(missing, run_dir, config.resources)
     sweep = Sweep(config, store, run_dir, console)

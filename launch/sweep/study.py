@@ -17,6 +17,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sandwiching.configs.schema import SweepConfig
@@ -86,9 +87,9 @@ def sampler(sweep: SweepConfig, number: int, total: int) -> BaseSampler:
     return RandomSampler(seed=seed % 2**32)
 
 
-def direction(sweep: SweepConfig) -> str:
+def direction(sweep: SweepConfig) -> StudyDirection:
     """In Optuna's words."""
-    return "maximize" if sweep.mode == "max" else "minimize"
+    return StudyDirection.MAXIMIZE if sweep.mode == "max" else StudyDirection.MINIMIZE
 
 
 def distributions(dimensions: Sequence[Dimension]) -> dict[str, BaseDistribution]:
