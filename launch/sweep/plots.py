@@ -70,6 +70,8 @@ def _draw(draw: Draw, name: str, study: optuna.Study, sweep: SweepConfig, file: 
     options = {} if name == "steps" else {"target_name": sweep.metric}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
+        # One trial alone has axes of no width.
+        warnings.filterwarnings("ignore", "Attempting to set identical low and high")
         draw(study, **options)
     figure = pyplot.gcf()
     figure.set_size_inches(width_of(name, len(parse_space(sweep.space))), HEIGHT)

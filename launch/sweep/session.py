@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
+from sandwiching.configs.errors import ConfigError
 from sandwiching.configs.load import load, to_yaml
 from sandwiching.configs.resolve import with_settings
 from sandwiching.configs.schema import Config, SweepConfig
@@ -25,7 +26,7 @@ from sandwiching.launch.stopping import StopSignals
 from sandwiching.launch.sweep.objective import trial_graph
 from sandwiching.launch.sweep.outcome import ended_line, show_outcome, write_outcome
 from sandwiching.launch.sweep.room import all_at_once, most_steps
-from sandwiching.launch.sweep.trials import TrialRecord, Trials
+from sandwiching.launch.sweep.trials import MOST_TRIES, TrialRecord, Trials
 from sandwiching.training.artifacts import Stopped, Store, write_atomic
 
 WAIT_SECONDS = 0.2
@@ -70,16 +71,14 @@ class Sweep:
 
     def begin(self) -> TrialRecord | None:
         """The next trial: one that was interrupted or failed, or a new one; None when there is none to begin."""
-        if self.signals.asked:
-            return None
-        with self.trials.alone():
-            record = self.trials.unfinished() or self._new()
-        if record is not None:
-            folder = self.trials.folder(record.number)
-            write_atomic(folder / "config.yaml", to_yaml(trial_config(self.config, record)))
-            if self.signals.asked:
-                self.trials.ask_to_stop()
-        return record
+        while not self.signals.asked:
+            with self.trials.alone():
+                record = self.trials.unfinished() or self._new()
+            if record is None or self._configured(record):
+                if self.signals.asked:
+                    self.trials.ask_to_stop()
+                return record
+        return None
 
     def end(self, record: TrialRecord) -> None:
         """A trial ended: remember it for good, and say so."""
@@ -87,6 +86,19 @@ class Sweep:
             with self.trials.alone():
                 self.suggestions.tell(record)
         self.console.print(ended_line(record, self.sweep), highlight=False, soft_wrap=True, markup=False)
+
+    def _configured(self, record: TrialRecord) -> bool:
+        """Write the trial's config; params that do not fit together are the trial's failure."""
+        try:
+            text = to_yaml(trial_config(self.config, record))
+        except ConfigError as error:
+            failed = replace(record.ending("failed", str(error)), failures=MOST_TRIES)
+            self.trials.write(failed)
+            self.end(failed)
+            self.trials.release(record.number)
+            return False
+        write_atomic(self.trials.folder(record.number) / "config.yaml", text)
+        return True
 
     def _new(self) -> TrialRecord | None:
         begun = {record.number for record in self.trials.read()}
@@ -101,13 +113,14 @@ def run_sweep(config: Config, store: Store, run_dir: Path, console: Console) -> 
     """
     from sandwiching.launch.preflight import refuse_bad_input
 
+    block = config.sweep
+    assert block is not None
     set_library_environment(config.resources.gpus)
     config, store, run_dir = with_absolute_paths(config), Store(store.root.resolve()), run_dir.resolve()
-    metric = config.sweep.metric if config.sweep is not None else ""
     config = replace(config, resources=replace(config.resources, cpus=cpus_of_a_trial(config)))
     with Trials(run_dir).alone():
         refuse_another_sweep(config, run_dir)
-    graph = trial_graph(prepared_graph(config, console), config, metric)
+    graph = trial_graph(prepared_graph(config, console), config, block.metric)
     missing = [node for node in graph.nodes if node.state(store) != "done"]
     refuse_bad_input(missing, run_dir, config.resources)
     sweep = Sweep(config, store, run_dir, console)

@@ -138,6 +138,21 @@ def test_a_grid_has_every_point_once(tmp_path: Path) -> None:
     assert load(tmp_path / "trials/3/config.yaml").seeds == [1, 2]
 
 
+def test_params_that_do_not_fit_together_are_a_failed_trial(tmp_path: Path) -> None:
+    points = "sweep.space={ppo.advantage: {choice: [gae, group]}, ppo.samples_per_prompt: {choice: [2, 1]}}"
+    fits = [points, "sweep.space.ppo.optimizer=null", "sweep.space.ppo.kl=null", "sweep.search=random"]
+    sweep = open_sweep(tmp_path, *fits)
+    while sweep.begin() is not None:
+        pass
+    found = {
+        (record.params[ADVANTAGE], record.params["ppo.samples_per_prompt"]): record for record in sweep.trials.read()
+    }
+    assert found["group", 2].state == found["gae", 1].state == "running"
+    refused = found["group", 1]
+    assert (refused.state, refused.final) == ("failed", True)
+    assert "compares responses to one prompt" in str(refused.error)
+
+
 def test_a_restart_suggests_nothing_twice(tmp_path: Path) -> None:
     for search in ("random", "optuna"):
         params = []
