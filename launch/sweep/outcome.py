@@ -98,12 +98,17 @@ def read_outcome(run_dir: Path) -> dict[str, Any]:
     return json.loads((run_dir / FILE).read_text())
 
 
+def begun_line(record: TrialRecord) -> str:
+    """A trial's beginning in one line."""
+    word = "goes on" if record.seconds else "begins"
+    return f"trial {record.number}  {word}  {_params(record)}"
+
+
 def ended_line(record: TrialRecord, sweep: SweepConfig) -> str:
     """A trial's end in one line."""
     value = "" if record.value is None else f"{sweep.metric} {record.value:.4g}  "
-    params = "  ".join(f"{key}={_short(one)}" for key, one in record.params.items())
     error = f"  {record.error}" if record.state == "failed" else ""
-    return f"trial {record.number}  {record.state}  {value}{record.seconds:.0f} s  {params}{error}"
+    return f"trial {record.number}  {record.state}  {value}{record.seconds:.0f} s  {_params(record)}{error}"
 
 
 def show_outcome(outcome: Outcome, console: Console) -> None:
@@ -153,3 +158,7 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
 
 def _short(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else json.dumps(value) if not isinstance(value, str) else value
+
+
+def _params(record: TrialRecord) -> str:
+    return "  ".join(f"{key}={_short(value)}" for key, value in record.params.items())

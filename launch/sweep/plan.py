@@ -52,7 +52,7 @@ class PlannedSweep:
             f"at most, for all trials together: {', '.join(shared)}",
         ]
         if self.seconds is None:
-            return [*found, f"time: not known before one {' and one '.join(self.unknown)} has run on this store"]
+            return [*found, f"time: not known before {', '.join(self.unknown)} of some run have finished in this store"]
         gpu = f", {self.gpu_hours:.3g} GPU hours" if self.gpu_hours else ""
         return [*found, f"time: about {self.seconds / 3600:.2g} h{gpu} when asha ends none, by what finished before"]
 

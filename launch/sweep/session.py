@@ -24,7 +24,7 @@ from sandwiching.launch.failures import Terminated
 from sandwiching.launch.session import prepared_graph, with_absolute_paths
 from sandwiching.launch.stopping import StopSignals
 from sandwiching.launch.sweep.objective import trial_graph
-from sandwiching.launch.sweep.outcome import ended_line, show_outcome, write_outcome
+from sandwiching.launch.sweep.outcome import begun_line, ended_line, show_outcome, write_outcome
 from sandwiching.launch.sweep.room import all_at_once, most_steps
 from sandwiching.launch.sweep.trials import MOST_TRIES, TrialRecord, Trials
 from sandwiching.training.artifacts import Stopped, Store, write_atomic
@@ -63,7 +63,7 @@ class Sweep:
         self.total = number_of_trials(config.sweep)
         self.trials = Trials(run_dir)
         self.signals = SweepSignals(console, self.trials)
-        self.suggestions = Suggestions(config.sweep, run_dir, config.name)
+        self.suggestions = Suggestions(config.sweep, run_dir)
         with self.trials.alone():
             for record in self.trials.read():
                 if record.final:
@@ -77,6 +77,8 @@ class Sweep:
             if record is None or self._configured(record):
                 if self.signals.asked:
                     self.trials.ask_to_stop()
+                if record is not None:
+                    self._say(begun_line(record))
                 return record
         return None
 
@@ -85,7 +87,10 @@ class Sweep:
         if record.final:
             with self.trials.alone():
                 self.suggestions.tell(record)
-        self.console.print(ended_line(record, self.sweep), highlight=False, soft_wrap=True, markup=False)
+        self._say(ended_line(record, self.sweep))
+
+    def _say(self, line: str) -> None:
+        self.console.print(line, highlight=False, soft_wrap=True, markup=False)
 
     def _configured(self, record: TrialRecord) -> bool:
         """Write the trial's config; params that do not fit together are the trial's failure."""

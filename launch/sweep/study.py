@@ -7,7 +7,6 @@ often it is interrupted; then its result is told.
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from sandwiching.configs.sweep_block import Dimension, grid, parse_space
 from sandwiching.launch.sweep.trials import TrialRecord
 
 JOURNAL = "optuna.journal"
+NAME = "sweep"
 STATES = {
     "done": TrialState.COMPLETE,
     "pruned": TrialState.PRUNED,
@@ -39,16 +39,15 @@ STARTUP = 10
 class Suggestions:
     """The study of a sweep."""
 
-    def __init__(self, sweep: SweepConfig, run_dir: Path, name: str) -> None:
+    def __init__(self, sweep: SweepConfig, run_dir: Path) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        logging.getLogger("optuna").propagate = True
         self.sweep = sweep
         self.dimensions = parse_space(sweep.space)
         self.points = grid(self.dimensions) if sweep.search == "grid" else None
         self.distributions = distributions(self.dimensions)
         self.study = optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(run_dir / JOURNAL))),
-            study_name=name,
+            study_name=NAME,
             direction=direction(sweep),
             load_if_exists=True,
         )

@@ -131,8 +131,8 @@ class TrialWork:
         plan = make_plan(config, graph, self.store, self.folder)
         write_atomic(self.folder / PLAN_FILE, json.dumps(plan.as_json(), indent=1))
         self.stages = _places(graph, self.store)
-        self.steps = config.ppo.steps if config.ppo is not None else 0
         measured = measured_nodes(graph, config, self.metric)
+        self.steps = min((node.blocks["ppo"].steps for node in measured if node.stage == "ppo"), default=0)
         self.measured = measured
         runner = self.make_runner(config, self.store.root)
         with TrackerProcess(self.folder, config.tracking.project, config.tracking.to):

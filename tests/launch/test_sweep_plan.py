@@ -71,7 +71,7 @@ def finished(store: Path, stage: str, seconds: float, parents: dict[str, str], i
 def test_time_is_known_once_each_stage_has_run(tmp_path: Path) -> None:
     before = planned(tmp_path)
     assert before.seconds is None
-    assert "not known before one sft and one pairs" in before.lines()[-1]
+    assert "not known before sft, pairs, judgements" in before.lines()[-1]
     store = tmp_path / "store"
     config = load("tiny_sweep")
     (sft,) = build_graph(config).of("sft")

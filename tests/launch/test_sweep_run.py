@@ -99,15 +99,20 @@ def test_twelve_trials_share_stages_and_survive_sigterm(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_trials_side_by_side_wait_for_each_others_stages(tmp_path: Path) -> None:
-    settings = ["sweep.parallel=2", "sweep.trials=3", "sweep.scheduler=none", "ppo.steps=1"]
-    # The first two of the grid-less search start together: both want SFT. The third diverges at once.
-    failing = ["sweep.space={ppo.optimizer.learning_rate: {choice: [1.0e-5, 1.0e+38]}}", "sweep.search=random"]
-    done = sweep(tmp_path, *settings, *failing)
+def test_trials_side_by_side_wait_for_each_others_stages_and_one_may_fail(tmp_path: Path) -> None:
+    rates = "sweep.space.ppo.optimizer.learning_rate={choice: [1.0e-5, 1.0e+38, 1.0e-4]}"
+    only = ["sweep.space.ppo.kl=null", "sweep.space.ppo.advantage=null", rates]
+    settings = ["sweep.parallel=2", "sweep.search=grid", "sweep.trials=null", "sweep.scheduler=none", "ppo.steps=1"]
+    done = sweep(tmp_path, *only, *settings)
     assert done.returncode == DONE, done.stderr
-    for stage in ("sft", "pairs", "judgements", "reward_model"):
-        finished = artifacts(tmp_path, stage)
-        assert len(finished) == (2 if stage == "reward_model" else 1)
-        assert all((path / "manifest.json").exists() for path in finished)
-    logs = [(file).read_text() for file in (tmp_path / "runs/tiny_sweep/trials").glob("*/log.txt")]
-    assert any("another process works on sft-" in log for log in logs)
+    # The first two start together, and both want SFT.
+    logs = [file.read_text() for file in (tmp_path / "runs/tiny_sweep/trials").glob("*/log.txt")]
+    assert sum("another process works on sft-" in log for log in logs) == 1
+    for stage, count in (("sft", 1), ("pairs", 1), ("judgements", 1), ("reward_model", 2)):
+        assert sum((path / "manifest.json").exists() for path in artifacts(tmp_path, stage)) == count
+        assert len(artifacts(tmp_path, stage)) == count
+    after = trials(tmp_path)
+    assert {number: trial["state"] for number, trial in after.items()} == {0: "done", 1: "failed", 2: "done"}
+    assert "not finite" in after[1]["error"]
+    assert "FloatingPointError" in (tmp_path / "runs/tiny_sweep/trials/1/log.txt").read_text()
+    assert after[1]["error"] in done.stderr
