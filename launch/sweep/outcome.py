@@ -100,7 +100,7 @@ def read_outcome(run_dir: Path) -> dict[str, Any]:
 
 def begun_line(record: TrialRecord) -> str:
     """A trial's beginning in one line."""
-    word = "goes on" if record.seconds else "begins"
+    word = "goes on" if record.stages else "begins"
     return f"trial {record.number}  {word}  {_params(record)}"
 
 
