@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
@@ -62,6 +63,8 @@ class Sweep:
         self.config, self.sweep, self.store, self.run_dir, self.console = config, config.sweep, store, run_dir, console
         self.total = number_of_trials(config.sweep)
         self.trials = Trials(run_dir)
+        # Of this driver alone, for what Tune writes.
+        self.scratch = run_dir / "tune" / f"{socket.gethostname()}-{os.getpid()}"
         self.signals = SweepSignals(console, self.trials)
         self.suggestions = Suggestions(config.sweep, run_dir)
         with self.trials.alone():
@@ -129,7 +132,8 @@ def run_sweep(config: Config, store: Store, run_dir: Path, console: Console) -> 
     missing = [node for node in graph.nodes if node.state(store) != "done"]
     refuse_bad_input(missing, run_dir, config.resources)
     sweep = Sweep(config, store, run_dir, console)
-    drive(sweep)
+    if sum(record.final for record in sweep.trials.read()) < sweep.total:
+        drive(sweep)
     records = sweep.trials.read()
     ended = [record for record in records if record.final]
     outcome = write_outcome(config, records, run_dir)
@@ -156,7 +160,7 @@ def drive(sweep: Sweep) -> None:
             raise failures[0]
     finally:
         ray.shutdown()
-        shutil.rmtree(sweep.run_dir / "tune", ignore_errors=True)
+        shutil.rmtree(sweep.scratch, ignore_errors=True)
 
 
 def _fit(sweep: Sweep, failures: list[BaseException]) -> None:
@@ -188,8 +192,8 @@ def _tuner(sweep: Sweep) -> Any:
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         run_config=tune.RunConfig(
-            name=f"tune-{os.getpid()}",
-            storage_path=str(sweep.run_dir / "tune"),
+            name=sweep.scratch.name,
+            storage_path=str(sweep.scratch.parent),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
         ),
