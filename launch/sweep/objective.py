@@ -6,6 +6,7 @@ of an expert arm or of the check decides which trial is best.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -71,12 +72,12 @@ def final(nodes: Sequence[Node], store: Store, metric: str) -> Point:
 
 
 def means(records: Sequence[dict[str, object]] | Sequence[dict[str, float]]) -> dict[str, float]:
-    """Mean of each metric that all records have as a number; wall-clock fields are left out."""
+    """Mean of each metric that all records have as a finite number; wall-clock fields are left out."""
     shared = [key for key in records[0] if "/" in key and not key.startswith("time/")]
     found: dict[str, float] = {}
     for key in shared:
         values = [record.get(key) for record in records]
-        numbers = [float(value) for value in values if isinstance(value, int | float)]
+        numbers = [float(value) for value in values if isinstance(value, int | float) and math.isfinite(value)]
         if len(numbers) == len(records):
             found[key] = sum(numbers) / len(numbers)
     return found

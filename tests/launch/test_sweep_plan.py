@@ -9,7 +9,7 @@ import pytest
 
 from sandwiching.configs.load import load
 from sandwiching.launch.graph import build_graph
-from sandwiching.launch.sweep.objective import trial_graph
+from sandwiching.launch.sweep.objective import means, trial_graph
 from sandwiching.launch.sweep.plan import PlannedSweep, plan_sweep
 from sandwiching.launch.sweep.room import all_at_once, most_steps
 from sandwiching.training.artifacts import Store
@@ -59,6 +59,12 @@ def test_no_expert_arm_is_trained_and_no_check_made() -> None:
         "reward_model-weak-seed0-member1",
         "ppo-weak-seed0",
     ]
+
+
+def test_means_are_over_what_all_have_as_numbers() -> None:
+    one = {"ppo/score": 1.0, "ppo/kl": 2.0, "ppo/loss": float("nan"), "time/update": 3.0, "step": 1, "prompts": ["p"]}
+    assert means([one, {**one, "ppo/score": 2.0, "ppo/loss": 1.0}]) == {"ppo/score": 1.5, "ppo/kl": 2.0}
+    assert means([one, {"ppo/score": 2.0}]) == {"ppo/score": 1.5}
 
 
 def finished(store: Path, stage: str, seconds: float, parents: dict[str, str], inputs: dict[str, object]) -> None:
