@@ -47,6 +47,10 @@ class _KeyCheck:
                 raise self.error(name, "is unknown", self.remedy(str(key), prefix, types))
             if name == "arms":
                 self.arms(value)
+            elif name == "sweep.space":
+                # Its keys are checked in sweep_check.py, once all layers are merged.
+                if not isinstance(value, Mapping):
+                    raise self.error(name, f"is {value!r}", "give settings and how each varies")
             else:
                 self.value(value, types[key], name)
 

@@ -121,6 +121,11 @@ RANGES: dict[str, Range] = {
     "SlurmConfig.signal_seconds": Range(1, 65535),
     "RayConfig.driver_cpus": AT_LEAST_0,
     "RayConfig.stop_seconds": AT_LEAST_1,
+    "SweepConfig.trials": AT_LEAST_1,
+    "SweepConfig.parallel": AT_LEAST_1,
+    "SweepConfig.grace": AT_LEAST_1,
+    "SweepConfig.reduction_factor": AT_LEAST_2,
+    "SweepConfig.seed": Range(0, 2**31),
 }
 
 TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio", "comet_ml", "aim", "clearml", "dvclive", "swanlab")
@@ -162,6 +167,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "ResourcesConfig.placement": ("pack", "spread", "strict_spread"),
     "ContainerConfig.runtime": ("pyxis", "apptainer"),
     "BestConfig.mode": ("max", "min"),
+    "SweepConfig.mode": ("max", "min"),
+    "SweepConfig.search": ("optuna", "random", "grid"),
+    "SweepConfig.scheduler": ("asha", "none"),
 }
 
 FREE_TEXT = (
@@ -188,6 +196,7 @@ FREE_TEXT = (
     "SlurmConfig.prologue",
     "SlurmConfig.scratch",
     "ContainerConfig.image",
+    "SweepConfig.metric",
     "Config.name",
 )
-"""Text that may be anything here; some of it is checked in validate.py and slurm_block.py."""
+"""Text that may be anything here; some of it is checked in validate.py, slurm_block.py and sweep_check.py."""

@@ -1,7 +1,7 @@
 """Every setting of a run: YAML is these dataclasses and nothing else. Importing this module never imports torch.
 
-Blocks named in `launch.stages.STAGES` enter a stage's key; `resources`, `tracking`, `slurm` and `ray` never do, since
-they say how a result is computed, not what it is.
+Blocks named in `launch.stages.STAGES` enter a stage's key; `resources`, `tracking`, `slurm`, `ray` and `sweep` never
+do, since they say how a result is computed, not what it is.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from sandwiching.configs.stage_blocks import (
     RewardModelConfig,
     SftConfig,
 )
+from sandwiching.configs.sweep_block import SweepConfig
 
 __all__ = [
     "TASKS",
@@ -49,6 +50,7 @@ __all__ = [
     "SftConfig",
     "SlurmConfig",
     "SplitsConfig",
+    "SweepConfig",
     "TaskConfig",
     "TrackingConfig",
 ]
@@ -191,3 +193,5 @@ class Config:
     """How SLURM is asked."""
     ray: RayConfig = field(default_factory=RayConfig)
     """How the job server of a Ray cluster is asked."""
+    sweep: SweepConfig | None = None
+    """Hyperparameter search (`sandwich sweep`)."""

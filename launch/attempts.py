@@ -50,7 +50,7 @@ class Attempt:
     def __init__(self, run_dir: Path) -> None:
         folder = run_dir / "attempts"
         folder.mkdir(parents=True, exist_ok=True)
-        number = max((record.number for record in read_attempts(run_dir)), default=0) + 1
+        number = _claim_number(folder)
         self.file = folder / f"{number}.json"
         self.log = folder / f"{number}.log"
         self.record = AttemptRecord(number, shlex.join(sys.argv), socket.gethostname(), os.getpid(), time.time())
@@ -112,3 +112,15 @@ class Attempt:
 
     def _write(self) -> None:
         write_atomic(self.file, json.dumps(asdict(self.record), indent=1))
+
+
+def _claim_number(folder: Path) -> int:
+    """The next number, taken by making its log: several drivers of a sweep may start at once."""
+    number = max((int(file.stem) for file in folder.glob("*.log")), default=0) + 1
+    while True:
+        try:
+            (folder / f"{number}.log").open("x").close()
+        except FileExistsError:
+            number += 1
+        else:
+            return number

@@ -19,6 +19,7 @@ from sandwiching.configs.load import load
 from sandwiching.launch.arguments import AsJson, ConfigPath, Overrides, RunDir, StorePath
 from sandwiching.launch.failures import ExitCode
 from sandwiching.launch.submit_commands import submit_app
+from sandwiching.launch.sweep.command import sweep_command
 from sandwiching.training.artifacts import Store
 
 PIPED_WIDTH = 140
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 
 app.add_typer(submit_app, name="submit")
+app.command("sweep")(sweep_command)
 
 
 @app.command("plan")

@@ -17,6 +17,7 @@ from sandwiching.launch.architecture import Architecture, find_architecture
 from sandwiching.launch.estimate import RoleMemory, StageDisk, per_device, stage_disk, stage_memory
 from sandwiching.launch.graph import Graph, Node
 from sandwiching.launch.reasons import ACTIONS, reason
+from sandwiching.launch.sweep.plan import PlannedSweep, plan_sweep
 from sandwiching.training.artifacts import Store
 
 VERSION = 1
@@ -59,6 +60,7 @@ class Plan:
     machine_memory_bytes: int
     new_disk_bytes: int | None
     free_disk_bytes: int
+    sweep: PlannedSweep | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -83,6 +85,7 @@ def make_plan(config: Config, graph: Graph, store: Store, run_dir: Path) -> Plan
         if architecture
         else None,
         free_disk_bytes=shutil.disk_usage(_existing(store.root)).free,
+        sweep=plan_sweep(config, store, run_dir),
     )
 
 

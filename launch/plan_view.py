@@ -34,6 +34,9 @@ def show(plan: Plan, config: Config, console: Console) -> None:
     _lines(console, plan.placement)
     _heading(console, "Memory and disk (estimates)")
     _lines(console, _resources(plan, config))
+    if plan.sweep is not None:
+        _heading(console, "Sweep")
+        _lines(console, plan.sweep.lines())
     console.print(f"\n{summary(plan)}")
 
 

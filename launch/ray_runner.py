@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import ray
 from ray.exceptions import RayActorError
@@ -131,29 +131,21 @@ def process_environment(threads: int, gpus: int) -> dict[str, str]:
     return {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false", **device_environment(gpus)}
 
 
-class RayRunner:
-    """Runs stages on the cluster at RAY_ADDRESS, or on one started here.
+class JoinedRunner:
+    """Runs stages on the cluster that this process is part of already, and leaves it as it is."""
 
-    abandon: called, from another thread, when the cluster's head is lost; it ends the process. Ray's calls would hang.
-    """
-
-    def __init__(self, resources: ResourcesConfig, storage: Path, abandon: Callable[[BaseException], None]) -> None:
+    def __init__(self, resources: ResourcesConfig, storage: Path) -> None:
         self.resources = resources
         self.storage = storage
         self.roles = RayRoles(resources)
-        self.watch = HeadWatch(abandon)
 
-    def __enter__(self) -> RayRunner:
-        start_ray(self.resources)
-        self.watch.start(ray.get_runtime_context().gcs_address)
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.roles.close()
-        self.watch.stop()
-        ray.shutdown()
 
     def run_on_ranks(self, calls: Sequence[StageCall]) -> None:
         """All calls in one warm worker group, or in `parallel_members` groups side by side."""
@@ -218,6 +210,29 @@ class RayRunner:
     def _drive(self, call: StageCall) -> None:
         call.folder.stop_if_asked()
         execute(call, resources=self.resources, roles=self.roles)
+
+
+class RayRunner(JoinedRunner):
+    """Runs stages on the cluster at RAY_ADDRESS, or on one started here.
+
+    abandon: called, from another thread, when the cluster's head is lost; it ends the process. Ray's calls would hang.
+    """
+
+    def __init__(self, resources: ResourcesConfig, storage: Path, abandon: Callable[[BaseException], None]) -> None:
+        super().__init__(resources, storage)
+        self.watch = HeadWatch(abandon)
+
+    def __enter__(self) -> Self:
+        start_ray(self.resources)
+        self.watch.start(ray.get_runtime_context().gcs_address)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        self.watch.stop()
+        ray.shutdown()
 
 
 def again(run: Callable[[], Any], clear: Callable[[], None]) -> None:

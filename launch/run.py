@@ -83,6 +83,11 @@ def wanted_nodes(graph: Graph, only: str | None) -> list[Node]:
     if not graph.of(only):
         has = ", ".join(dict.fromkeys(node.stage for node in graph.nodes))
         raise ValueError(f"--only {only}: this run has no such stage; it has {has}")
+    return with_ancestors(graph.of(only))
+
+
+def with_ancestors(nodes: Sequence[Node]) -> list[Node]:
+    """Nodes and all that they need, parents before children."""
     wanted: list[Node] = []
 
     def add(node: Node) -> None:
@@ -91,7 +96,7 @@ def wanted_nodes(graph: Graph, only: str | None) -> list[Node]:
                 add(parent)
             wanted.append(node)
 
-    for node in graph.of(only):
+    for node in nodes:
         add(node)
     return wanted
 

@@ -1,7 +1,7 @@
 """Talks to SLURM through its commands: does a run fit, submit it, what became of it, cancel it.
 
 runs/<name>/slurm.json        the run's jobs, oldest first
-runs/<name>/slurm/1.sbatch    what was submitted; 1.yaml, the config it runs; 1.log, its output
+runs/<name>/slurm/1.sbatch    what was submitted; 1.yaml, the config it runs; 1.log (of an array: 1-0.log), its output
 
 Nothing needs accounting (sacct): many clusters have none.
 """
@@ -88,11 +88,11 @@ def call(*command: str, timeout: float = TIMEOUT) -> str:
     return done.stdout
 
 
-def submit(script: Path, run_dir: Path) -> SubmittedJob:
-    """Submit a script and remember the job in slurm.json."""
+def submit(script: Path, run_dir: Path, log: Path | None = None) -> SubmittedJob:
+    """Submit a script and remember the job in slurm.json. log: its output, if it does not lie beside it."""
     # With --parsable: the id, and ;cluster where there are several.
     answer = call("sbatch", "--parsable", str(script)).strip().splitlines()[-1]
-    job = SubmittedJob(answer.partition(";")[0], str(script), str(script.with_suffix(".log")), time.time())
+    job = SubmittedJob(answer.partition(";")[0], str(script), str(log or script.with_suffix(".log")), time.time())
     jobs = [*read_jobs(run_dir), job]
     write_atomic(run_dir / "slurm.json", json.dumps({"jobs": [asdict(job) for job in jobs]}, indent=1))
     return job
@@ -114,7 +114,13 @@ def state_of(job: SubmittedJob, timeout: float = TIMEOUT) -> JobState:
         if "Invalid job id" not in str(error):
             raise
         said = ""
-    return JobState(job, *said.splitlines()[0].split("|")) if said else JobState(job, None)
+    # An array has a line for each of its tasks: those at work first, then those that wait.
+    tasks = sorted((JobState(job, *line.split("|")) for line in said.splitlines()), key=_place)
+    return tasks[0] if tasks else JobState(job, None)
+
+
+def _place(task: JobState) -> int:
+    return 0 if task.state == "RUNNING" else 1 if task.active else 2
 
 
 def last_state(run_dir: Path) -> str | None:

@@ -35,10 +35,12 @@ class Places:
     """`sandwich` and `python`, where there is no container."""
     folders: Sequence[Path] = ()
     """What the job reads and writes elsewhere: mounted into a container."""
+    tasks: int | None = None
+    """Tasks of a job array, each with a `<log>-<task>.log` of its own; None: a plain job."""
 
 
 def render(config: Config, command: Sequence[str], places: Places) -> str:
-    """The sbatch text that runs `sandwich COMMAND`.
+    """The sbatch text that runs `sandwich COMMAND`; each task of an array runs the same.
 
     Raises ValueError for several nodes without resources.cpus: Ray is told how many cores each node gives.
     """
@@ -64,7 +66,8 @@ def options(config: Config, places: Places) -> list[str]:
     given = {
         "job-name": config.name,
         # A percent sign stands for something in file names of SLURM's.
-        "output": f"{places.log}.log".replace("%", "%%"),
+        "output": f"{places.log}".replace("%", "%%") + (".log" if places.tasks is None else "-%a.log"),
+        "array": None if places.tasks is None else f"0-{places.tasks - 1}",
         "chdir": str(places.work_dir),
         "account": slurm.account,
         "partition": slurm.partition,
@@ -108,7 +111,7 @@ def variables(config: Config, command: Sequence[str], places: Places) -> list[st
     return [
         *lines,
         f"nodes={resources.nodes}",
-        f"log={shlex.quote(str(places.log))}",
+        f"log={shlex.quote(str(places.log))}" + ("" if places.tasks is None else '-"$SLURM_ARRAY_TASK_ID"'),
         f"ray=({inside}{python} -m ray.scripts.scripts)",
         f"amounts=(--num-cpus={resources.cpus} --num-gpus={resources.gpus // resources.nodes})",
         f"ready=({here}{python} -m sandwiching.launch.ray_nodes {resources.nodes} {resources.start_timeout:g})",

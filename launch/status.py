@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from rich.text import Text
 
 from sandwiching.launch import ray_jobs, slurm
 from sandwiching.launch.attempts import AttemptRecord, read_attempts
+from sandwiching.launch.sweep.trials import Trials
 from sandwiching.training.artifacts import MANIFEST
 from sandwiching.training.metrics import read_metrics
 
@@ -55,6 +57,8 @@ class RunStatus:
     attempts: list[AttemptRecord]
     slurm: str | None = None
     ray: str | None = None
+    trials: dict[str, int] = field(default_factory=dict)
+    """Of a sweep, how many trials are in which state."""
 
     @property
     def last_error(self) -> str | None:
@@ -73,7 +77,8 @@ def read_status(run_dir: Path) -> RunStatus:
     if not plan.exists() and not attempts and not any(jobs.values()):
         raise ValueError(f"{run_dir}: no run was started here; start it with `sandwich run`")
     planned = json.loads(plan.read_text())["stages"] if plan.exists() else []
-    return RunStatus(str(run_dir), [_stage(stage) for stage in planned], attempts, **jobs)
+    trials = Counter(record.state for record in Trials(run_dir).read())
+    return RunStatus(str(run_dir), [_stage(stage) for stage in planned], attempts, **jobs, trials=dict(trials))
 
 
 def _stage(planned: dict[str, Any]) -> StageStatus:
@@ -130,6 +135,9 @@ def show(status: RunStatus, console: Console) -> None:
         console.print(table)
     for job in filter(None, (status.slurm, status.ray)):
         console.print(job, markup=False, highlight=False, soft_wrap=True)
+    if status.trials:
+        counts = ", ".join(f"{count} {state}" for state, count in status.trials.items())
+        console.print(f"trials: {counts}; each is a run of its own: {status.run_dir}/trials/N", highlight=False)
     for attempt in status.attempts[-1:]:
         ended = "not ended" if attempt.ended is None else f"ended with exit code {attempt.exit_code}"
         started = time.strftime("%Y-%m-%d %H:%M", time.localtime(attempt.started))

@@ -2,6 +2,7 @@
 
 sandwich submit slurm capitals resources.gpus=8 resources.nodes=2 resources.cpus=32 slurm.partition=gpu
 sandwich submit ray capitals --address http://127.0.0.1:8265
+sandwich submit slurm tiny_sweep --sweep --array 8
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -30,6 +32,10 @@ def slurm_command(
     store: StorePath = Path("runs/store"),
     as_json: AsJson = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the sbatch text and submit nothing.")] = False,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Run the config's sweep, all in one job.")] = False,
+    array: Annotated[
+        int | None, typer.Option("--array", min=1, metavar="N", help="With --sweep: N jobs that share its trials.")
+    ] = None,
 ) -> None:
     """Submit a run to SLURM. It is queued again, and resumes, when its time runs out or it is preempted."""
     from sandwiching.launch.slurm import submit
@@ -37,19 +43,23 @@ def slurm_command(
     from sandwiching.launch.submissions import refuse_second
     from sandwiching.training.artifacts import write_atomic
 
+    if array is not None and not sweep:
+        raise ValueError("--array: only the trials of a sweep can be shared out; add --sweep")
     settings = load(config, overrides or ())
+    settings, job_settings = for_sweep(settings, array) if sweep else (settings, settings)
     folder = run_dir or Path("runs") / settings.name
     base = next_submission(folder.absolute())
-    text = script(settings, folder.absolute(), store.absolute(), base)
+    text = script(job_settings, folder.absolute(), store.absolute(), base, "sweep" if sweep else "run", array)
     if dry_run:
         typer.echo(text, nl=False)
         return
     refuse_second(folder)
-    check_fits(settings, partitions_here())
+    check_fits(job_settings, partitions_here())
     base.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(base.with_suffix(".yaml"), to_yaml(settings))
     write_atomic(base.with_suffix(".sbatch"), text)
-    job = submit(base.with_suffix(".sbatch"), folder)
+    log = base.with_suffix(".log") if array is None else base.with_name(f"{base.name}-0.log")
+    job = submit(base.with_suffix(".sbatch"), folder, log)
     if as_json:
         typer.echo(json.dumps({"job": job.id, "script": job.script, "log": job.log}))
         return
@@ -116,11 +126,27 @@ def next_submission(run_dir: Path) -> Path:
     return run_dir / "slurm" / str(max(numbers, default=0) + 1)
 
 
-def script(config: Config, run_dir: Path, store: Path, base: Path) -> str:
+def for_sweep(config: Config, array: int | None) -> tuple[Config, Config]:
+    """The config that the driver of a sweep runs, and the one whose `resources` are asked for.
+
+    Raises ValueError without a sweep.
+    """
+    from sandwiching.launch.sweep.room import all_at_once
+
+    if config.sweep is None:
+        raise ValueError("--sweep: the config has no sweep block")
+    if array is not None:
+        config = replace(config, sweep=replace(config.sweep, parallel=1))
+    return config, replace(config, resources=all_at_once(config))
+
+
+def script(
+    config: Config, run_dir: Path, store: Path, base: Path, command: str = "run", tasks: int | None = None
+) -> str:
     """The sbatch text. The job runs the resolved config of now, whatever becomes of the YAML while it waits."""
     from sandwiching.launch.slurm_script import Places, render
 
-    command = ["run", f"{base}.yaml", "--run-dir", str(run_dir), "--store", str(store)]
+    words = [command, f"{base}.yaml", "--run-dir", str(run_dir), "--store", str(store)]
     # Not resolved: a virtual environment's python is a link.
-    places = Places(Path.cwd(), base, Path(sys.executable).parent, (run_dir, store))
-    return render(config, command, places)
+    places = Places(Path.cwd(), base, Path(sys.executable).parent, (run_dir, store), tasks)
+    return render(config, words, places)

@@ -105,6 +105,8 @@ def test_states_in_words(commands: Commands, tmp_path: Path) -> None:
         refuse_second(tmp_path / "run")
     commands(squeue="echo 'RUNNING|None|1:02|n[1-2]'")
     assert "RUNNING on n[1-2] for 1:02" in str(last_state(tmp_path / "run"))
+    commands(squeue="echo 'COMPLETED|None|9:00|n1'; echo 'PENDING|Resources|0:00|'; echo 'RUNNING|None|0:05|n2'")
+    assert "RUNNING on n2 for 0:05" in str(last_state(tmp_path / "run")), "of an array, the task at work"
     commands(squeue="echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1")
     assert "SLURM has forgotten it" in str(last_state(tmp_path / "run"))
     refuse_second(tmp_path / "run")

@@ -9,12 +9,14 @@ import os
 import shlex
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sandwiching.configs.load import load
 from sandwiching.launch.slurm_script import Places, render
+from sandwiching.launch.submit_commands import for_sweep
 
 GOLDEN = Path(__file__).parent / "golden"
 PLACES = Places(Path("/home/me/project"), Path("/shared/runs/tiny/slurm/1"), Path("/home/me/project/.venv/bin"))
@@ -51,12 +53,19 @@ CASES: dict[str, tuple[list[str], Places]] = {
     ),
     "apptainer": ([*TWO, *GPUS, "slurm.container={image: /images/a b.sif, runtime: apptainer}"], APART),
     "site": ([*TWO, *GPUS, *SITE], APART),
+    "sweep": (["resources.cpus=4", "sweep.parallel=4"], PLACES),
+    "sweep_nodes": ([*TWO, "sweep.parallel=3"], PLACES),
+    "sweep_array": (["resources.cpus=4", "sweep.parallel=4"], replace(PLACES, tasks=8)),
+    "sweep_array_nodes": (TWO, replace(APART, tasks=8)),
 }
 
 
 def text_of(case: str) -> str:
     overrides, places = CASES[case]
     run_dir = places.log.parent.parent
+    if case.startswith("sweep"):
+        _, asked = for_sweep(load("tiny_sweep", overrides), places.tasks)
+        return render(asked, ["sweep", f"{places.log}.yaml", "--run-dir", str(run_dir)], places)
     return render(load("tiny", overrides), ["run", f"{places.log}.yaml", "--run-dir", str(run_dir)], places)
 
 
@@ -127,3 +136,21 @@ def test_gpus_are_asked_for_a_node() -> None:
 def test_several_nodes_need_their_cores_named() -> None:
     with pytest.raises(ValueError, match=r"resources\.cpus"):
         render(load("tiny", ["resources.nodes=2"]), ["run"], PLACES)
+
+
+def test_a_sweep_asks_for_room_for_all_its_trials() -> None:
+    assert "#SBATCH --cpus-per-task=16" in text_of("sweep").splitlines()
+    assert "#SBATCH --nodes=6" in text_of("sweep_nodes").splitlines()
+
+
+def test_a_task_of_an_array_asks_for_one_trial_and_has_its_own_log() -> None:
+    lines = text_of("sweep_array").splitlines()
+    assert {"#SBATCH --array=0-7", "#SBATCH --cpus-per-task=4"} <= set(lines)
+    assert "#SBATCH --output=/shared/runs/tiny/slurm/1-%a.log" in lines
+    nodes = text_of("sweep_array_nodes")
+    assert "100%% mine/slurm/1-%a.log" in nodes
+    shown = next(line for line in nodes.splitlines() if line.startswith("log="))
+    done = subprocess.run(
+        ["bash", "-c", f'SLURM_ARRAY_TASK_ID=3\n{shown}\necho "$log"'], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "/shared/it's 100% mine/slurm/1-3\n"
