@@ -119,6 +119,7 @@ RANGES: dict[str, Range] = {
     "VLLMConfig.start_timeout": ABOVE_0,
     "VLLMConfig.timeout": ABOVE_0,
     "SlurmConfig.signal_seconds": Range(1, 65535),
+    "SlurmConfig.most_restarts": AT_LEAST_0,
     "RayConfig.driver_cpus": AT_LEAST_0,
     "RayConfig.stop_seconds": AT_LEAST_1,
     "SweepConfig.trials": AT_LEAST_1,

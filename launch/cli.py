@@ -18,7 +18,7 @@ from rich.console import Console
 from sandwiching.configs.load import load
 from sandwiching.launch.arguments import AsJson, ConfigPath, Overrides, RunDir, StorePath
 from sandwiching.launch.failures import ExitCode
-from sandwiching.launch.submit_commands import submit_app
+from sandwiching.launch.submit_commands import planned_script, submit_app
 from sandwiching.launch.sweep.command import sweep_command
 from sandwiching.training.artifacts import Store
 
@@ -50,12 +50,13 @@ def plan_command(
     from sandwiching.launch.plan_view import show
 
     settings = load(config, overrides or ())
-    graph = build_graph(settings, cheap=True)
-    plan = make_plan(settings, graph, Store(store), run_dir or Path("runs") / settings.name)
+    graph, folder = build_graph(settings, cheap=True), run_dir or Path("runs") / settings.name
+    plan = make_plan(settings, graph, Store(store), folder)
+    sbatch = planned_script(settings, folder, store)
     if as_json:
-        typer.echo(json.dumps(plan.as_json(), indent=1))
+        typer.echo(json.dumps({**plan.as_json(), "sbatch": sbatch}, indent=1))
     else:
-        show(plan, settings, _console())
+        show(plan, settings, sbatch, _console())
 
 
 @app.command("run")
@@ -91,19 +92,21 @@ def status_command(
     run: Annotated[str, typer.Argument(help="A run's folder or name, or its config.")],
     as_json: AsJson = False,
     cancel: Annotated[bool, typer.Option("--cancel", help="End the run's SLURM or Ray job, which saves.")] = False,
+    again: Annotated[bool, typer.Option("--watch", help="Again every two seconds, until the attempt ends.")] = False,
 ) -> None:
     """Show how far a run is, from its files: stages, speed, last metrics, last error. And its job's state."""
-    from sandwiching.launch.status import read_status, show
+    from sandwiching.launch.status import read_status, show, watch
     from sandwiching.launch.submissions import cancel as cancel_jobs
 
     folder = find_run(run)
     if cancel:
         typer.echo(f"cancelled {', '.join(cancel_jobs(folder))}", err=True)
-    status = read_status(folder)
     if as_json:
-        typer.echo(json.dumps(status.as_json(), indent=1))
+        typer.echo(json.dumps(read_status(folder).as_json(), indent=1))
+    elif again:
+        watch(folder, _console())
     else:
-        show(status, _console())
+        show(read_status(folder), _console())
 
 
 def find_run(run: str) -> Path:

@@ -22,8 +22,8 @@ def size(bytes_: int) -> str:
     return f"{bytes_} B"
 
 
-def show(plan: Plan, config: Config, console: Console) -> None:
-    """Print every part of a plan."""
+def show(plan: Plan, config: Config, sbatch: str | None, console: Console) -> None:
+    """Print every part of a plan. sbatch: the text that would be submitted to SLURM."""
     _heading(console, "Config")
     console.print(Text(to_yaml(config).rstrip()), soft_wrap=True)
     _heading(console, "Stages")
@@ -37,6 +37,9 @@ def show(plan: Plan, config: Config, console: Console) -> None:
     if plan.sweep is not None:
         _heading(console, "Sweep")
         _lines(console, plan.sweep.lines())
+    if sbatch is not None:
+        _heading(console, "sbatch")
+        console.print(Text(sbatch.rstrip()), soft_wrap=True)
     console.print(f"\n{summary(plan)}")
 
 

@@ -2,7 +2,7 @@
 
 here, step      words before a command: on this node; on a node of choice (srun)
 command, ready  the driver; what waits for Ray's nodes
-scratch, log, nodes, amounts, requeue
+scratch, log, nodes, amounts, requeue, most_restarts
 """
 
 ENVIRONMENT = """\
@@ -31,7 +31,11 @@ finish() {
     clean_up
     # SLURM no longer calls a job RUNNING that it is ending already (scancel, time limit); that one must not come back.
     if [ "$1" -eq "$requeue" ] && [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then
-        scontrol requeue "$SLURM_JOB_ID" && echo "queued again"
+        if [ "${SLURM_RESTART_COUNT:-0}" -ge "$most_restarts" ]; then
+            echo "not queued again: $most_restarts restarts were allowed (slurm.most_restarts)"
+        else
+            scontrol requeue "$SLURM_JOB_ID" && echo "queued again"
+        fi
     fi
     exit "$1"
 }"""

@@ -104,7 +104,7 @@ def variables(config: Config, command: Sequence[str], places: Places) -> list[st
         lines.append('here=("${step[@]}" --nodes=1 --ntasks=1 --nodelist="$SLURMD_NODENAME")')
     here = '"${here[@]}" ' if pyxis else '"${container[@]}" ' if container.image else ""
     lines.append(f"command=({here}{shlex.join([f'{programs}sandwich', *command])})")
-    lines.append(f"requeue={ExitCode.REQUEUE.value}")
+    lines.append(f"requeue={ExitCode.REQUEUE.value} most_restarts={config.slurm.most_restarts}")
     if resources.nodes == 1:
         return lines
     inside = "" if pyxis else here

@@ -6,11 +6,14 @@ import fcntl
 import json
 import time
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -23,6 +26,7 @@ from sandwiching.training.metrics import read_metrics
 PLAN_FILE = "plan.json"
 RECENT = 5
 """Steps that the speed is taken from."""
+WATCH_SECONDS = 2.0
 COLOURS = {"done": "green", "running": "cyan", "stopped": "yellow", "waiting": "dim"}
 
 
@@ -120,32 +124,48 @@ def _locked(folder: Path) -> bool:
 
 def show(status: RunStatus, console: Console) -> None:
     """Print a status."""
+    console.print(_view(status), soft_wrap=True)
+
+
+def watch(run_dir: Path, console: Console) -> None:
+    """Show a status, again and again, until the run's attempt ends or Ctrl-C."""
+    with suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False) as live:
+        while True:
+            status = read_status(run_dir)
+            live.update(_view(status), refresh=True)
+            if status.attempts and status.attempts[-1].ended is not None:
+                return
+            time.sleep(WATCH_SECONDS)
+
+
+def _view(status: RunStatus) -> Group:
+    parts: list[Table | Text] = [_stages(status.stages)] if status.stages else []
+    parts += [Text(job) for job in filter(None, (status.slurm, status.ray))]
+    if status.trials:
+        counts = ", ".join(f"{count} {state}" for state, count in status.trials.items())
+        parts.append(Text(f"trials: {counts}; each is a run of its own: {status.run_dir}/trials/N"))
+    for attempt in status.attempts[-1:]:
+        ended = "not ended" if attempt.ended is None else f"ended with exit code {attempt.exit_code}"
+        started = time.strftime("%Y-%m-%d %H:%M", time.localtime(attempt.started))
+        parts.append(Text(f"attempt {attempt.number} on {attempt.host} at {started}: {ended}"))
+    if status.last_error:
+        parts.append(Text(status.last_error, "red"))
+    return Group(*parts)
+
+
+def _stages(stages: Sequence[StageStatus]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 2))
     for column in ("stage", "state", "attempt", "step", "s/step", "left"):
         table.add_column(column, no_wrap=True)
     table.add_column("last metrics", overflow="fold")
-    for stage in status.stages:
+    for stage in stages:
         step = f"{stage.step}/{stage.total}" if stage.step is not None else ""
         speed = f"{stage.seconds_per_step:.2f}" if stage.seconds_per_step else ""
         left = f"{stage.seconds_left:.0f} s" if stage.seconds_left is not None else ""
         metrics = "  ".join(f"{key} {value:.4g}" for key, value in _shown(stage.metrics).items())
         state = Text(stage.state, COLOURS[stage.state])
         table.add_row(stage.name, state, str(stage.attempt or ""), step, speed, left, Text(metrics))
-    if status.stages:
-        console.print(table)
-    for job in filter(None, (status.slurm, status.ray)):
-        console.print(job, markup=False, highlight=False, soft_wrap=True)
-    if status.trials:
-        counts = ", ".join(f"{count} {state}" for state, count in status.trials.items())
-        console.print(f"trials: {counts}; each is a run of its own: {status.run_dir}/trials/N", highlight=False)
-    for attempt in status.attempts[-1:]:
-        ended = "not ended" if attempt.ended is None else f"ended with exit code {attempt.exit_code}"
-        started = time.strftime("%Y-%m-%d %H:%M", time.localtime(attempt.started))
-        console.print(
-            f"attempt {attempt.number} on {attempt.host} at {started}: {ended}", highlight=False, markup=False
-        )
-    if status.last_error:
-        console.print(status.last_error, style="red", markup=False, highlight=False, soft_wrap=True)
+    return table
 
 
 def _shown(metrics: dict[str, float], limit: int = 6) -> dict[str, float]:

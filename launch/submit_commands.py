@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 
 from sandwiching.configs.load import load, to_yaml
-from sandwiching.configs.schema import Config
+from sandwiching.configs.schema import Config, SlurmConfig
 from sandwiching.launch.arguments import AsJson, ConfigPath, Overrides, RunDir, StorePath
 
 submit_app = typer.Typer(no_args_is_help=True, help="Submit a run to a cluster.")
@@ -138,6 +138,13 @@ def for_sweep(config: Config, array: int | None) -> tuple[Config, Config]:
     if array is not None:
         config = replace(config, sweep=replace(config.sweep, parallel=1))
     return config, replace(config, resources=all_at_once(config))
+
+
+def planned_script(config: Config, run_dir: Path, store: Path) -> str | None:
+    """What `submit slurm` would submit, of a config that says something of SLURM."""
+    if config.slurm == SlurmConfig():
+        return None
+    return script(config, run_dir.absolute(), store.absolute(), next_submission(run_dir.absolute()))
 
 
 def script(

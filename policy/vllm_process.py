@@ -41,7 +41,8 @@ class ServerError(RuntimeError):
 class ServerSettings:
     """What a server is started with.
 
-    python: the interpreter of vLLM's environment; threads: OpenMP threads on CPU; memory_share: of a GPU's memory, for
+    python: the interpreter of vLLM's environment; threads: OpenMP threads on CPU; spins: whether they wait in a loop,
+    which is fastest, and holds the cores of a trainer that works meanwhile; memory_share: of a GPU's memory, for
     weights and cache; cache_bytes: the cache alone, on CPU (None: by memory_share); sleep: whether the engine gives a
     GPU's memory back after each rollout. Seconds: start_timeout until it answers at all, timeout for one request.
     """
@@ -52,6 +53,7 @@ class ServerSettings:
     max_model_len: int
     max_batch: int
     threads: int
+    spins: bool = True
     tensor_parallel: int = 1
     memory_share: float = 0.3
     cache_bytes: int | None = None
@@ -163,8 +165,7 @@ def environment(settings: ServerSettings) -> Mapping[str, str]:
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "OMP_NUM_THREADS": str(settings.threads),
-        # Threads that wait in a loop hold the cores on which the trainer computes meanwhile.
-        "OMP_WAIT_POLICY": "PASSIVE",
+        **({} if settings.spins else {"OMP_WAIT_POLICY": "PASSIVE"}),
         "HF_HUB_OFFLINE": "1",
         "PYTHONSAFEPATH": "",
     }

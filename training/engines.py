@@ -57,6 +57,7 @@ def vllm_engine(spec: EngineSpec, resources: ResourcesConfig) -> VLLMEngine:
         max_model_len=spec.model.max_length,
         max_batch=resources.rollout_batch,
         threads=resources.vllm.threads or torch.get_num_threads(),
+        spins=not spec.ahead,
         tensor_parallel=resources.vllm.tensor_parallel,
         memory_share=resources.vllm.memory_share,
         cache_bytes=None if gpu else cache_bytes(spec, resources.rollout_batch),

@@ -195,7 +195,7 @@ def train_ppo(
     start = base_folder(model, parents)
     members = tuple(parents[name] / "model" for name in sorted(parents) if name.startswith("reward_model/"))
     workers = Workers(
-        engine=roles.engine(EngineSpec(start, model, model.lora is not None, ppo.engine)),
+        engine=roles.engine(EngineSpec(start, model, model.lora is not None, ppo.engine, ahead=ppo.staleness > 0)),
         scorer=roles.scorer(
             ScorerSpec(members, None if model.lora else start, model, temperature=ppo.sampling.temperature)
         ),

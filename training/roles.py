@@ -23,13 +23,14 @@ from sandwiching.training.artifacts import StageFolder
 class EngineSpec:
     """A generation engine for the model in `folder`; with `adapters` it takes a LoRA adapter's weights later.
 
-    kind: transformers or vllm.
+    kind: transformers or vllm. ahead: it samples while the learner trains.
     """
 
     folder: Path
     model: ModelConfig
     adapters: bool
     kind: str = "transformers"
+    ahead: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,3 +124,23 @@ def test_ray_that_does_not_start_fails_the_job(cluster: Any, tmp_path: Path) -> 
     assert f"see {tmp_path}/1.ray-head.log and {tmp_path}/1.ray-workers.log" in said
     assert "never" not in said
     assert "no such file" in (tmp_path / "1.ray-workers.log").read_text()
+
+
+def test_a_job_is_not_queued_again_for_ever(cluster: Any, tmp_path: Path) -> None:
+    job = cluster.start(tmp_path, "echo at work; exit 75", "slurm.most_restarts=1")
+    assert cluster.wait(job, ENDED, 60) == "FAILED"
+    lines = (tmp_path / "1.log").read_text()
+    assert lines.count("at work") == 2
+    assert "not queued again: 1 restarts were allowed" in lines
+
+
+def test_a_node_that_fails_has_the_job_start_again_elsewhere(cluster: Any, tmp_path: Path) -> None:
+    job = cluster.start(tmp_path, ONCE)
+    cluster.says(tmp_path, "first start")
+    node = cluster.run("squeue", "--noheader", f"--jobs={job}", "--format=%N").stdout.strip()
+    assert cluster.run("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test").returncode == 0
+    try:
+        assert cluster.wait(job, ENDED - {"NODE_FAIL"}, 60) == "COMPLETED"
+    finally:
+        cluster.run("scontrol", "update", f"NodeName={node}", "State=RESUME")
+    assert "second start" in (tmp_path / "1.log").read_text()

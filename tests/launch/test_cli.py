@@ -45,6 +45,13 @@ def test_plan_takes_store_and_run_dir(sandwich: Sandwich, tmp_path: Path) -> Non
     assert all(stage["folder"].startswith("elsewhere/") for stage in json.loads(done.stdout)["stages"])
 
 
+def test_plan_has_the_sbatch_text_of_a_site(sandwich: Sandwich, tmp_path: Path) -> None:
+    text = json.loads(sandwich("plan", "tiny", "--json", "slurm.partition=gpu", folder=tmp_path).stdout)["sbatch"]
+    assert text == sandwich("submit", "slurm", "tiny", "--dry-run", "slurm.partition=gpu", folder=tmp_path).stdout
+    assert "#SBATCH --partition=gpu" in sandwich("plan", "tiny", "slurm.partition=gpu", folder=tmp_path).stdout
+    assert json.loads(sandwich("plan", "tiny", "--json", folder=tmp_path).stdout)["sbatch"] is None
+
+
 def test_plan_of_a_hub_model(sandwich: Sandwich, tmp_path: Path) -> None:
     judgements = {"prompt": "p", "response_a": "a", "response_b": "b", "preference": "a", "rater": "r", "tier": "weak"}
     file = write(tmp_path, "judgements.jsonl", json.dumps(judgements) + "\n")

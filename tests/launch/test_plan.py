@@ -111,7 +111,7 @@ def test_a_hub_model_that_is_not_here_has_unknown_keys(tmp_path: Path) -> None:
 
 def text(found: Plan, config: Config) -> str:
     out = StringIO()
-    show(found, config, Console(file=out, width=160))
+    show(found, config, None, Console(file=out, width=160))
     return out.getvalue()
 
 

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from sandwiching.launch.attempts import AttemptRecord
-from sandwiching.launch.status import read_status, seconds_per_step, show
+from sandwiching.launch.status import read_status, seconds_per_step, show, watch
 from sandwiching.training.artifacts import StageFolder, Store, write_manifest
 from sandwiching.training.metrics import MetricsLog
 
@@ -118,3 +118,20 @@ def test_a_run_that_failed_before_its_plan(tmp_path: Path) -> None:
 def test_no_run(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="sandwich run"):
         read_status(tmp_path)
+
+
+def test_watch_shows_changes_and_ends_with_the_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    store, run_dir, out = Store(tmp_path / "store"), tmp_path / "run", StringIO()
+    planned(store, run_dir)
+    attempt(run_dir, ended=None, exit_code=None)
+
+    def ends(seconds: float) -> None:
+        with store.claim("ppo", "key", on_wait=print) as folder:
+            work(folder, 3, 8)
+        attempt(run_dir, ended=2.0, exit_code=75)
+
+    monkeypatch.setattr("time.sleep", ends)
+    watch(run_dir, Console(file=out, width=140, force_terminal=True))
+    assert "not ended" in out.getvalue()
+    assert "3/8" in out.getvalue()
+    assert "exit code 75" in out.getvalue()
