@@ -198,11 +198,6 @@ class LearnerGroup(Group):
 
     actor = LearnerActor
 
-    @property
-    def ranks(self) -> int:
-        """See Learner."""
-        return len(self.actors)
-
     def host(self, spec: Spec, extra: float = 0.0) -> None:
         """See Group."""
         self._answers([actor.host.remote(spec) for actor in self.actors], self.resources.start_timeout + extra)
@@ -241,6 +236,14 @@ class LearnerGroup(Group):
     def save(self, directory: Path) -> None:
         """Every rank writes its part."""
         self.all("save", directory)
+
+    def writing(self) -> bool:
+        """Any rank."""
+        return any(self.all("writing"))
+
+    def flush(self) -> None:
+        """Every rank."""
+        self.all("flush")
 
     def load(self, directory: Path) -> None:
         """Every rank reads its part."""

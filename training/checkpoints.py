@@ -30,10 +30,14 @@ def begin(folder: StageFolder, step: int) -> Path:
     """An empty directory to write the checkpoint of `step` into; unsealed, so that no reader takes it."""
     for left_over in folder.checkpoints.glob(".*"):
         shutil.rmtree(left_over, ignore_errors=True)
-    # Named by the attempt: workers of a killed attempt may write for some seconds more, into theirs.
-    temporary = folder.checkpoints / f".writing_{folder.attempt}_step_{step}"
+    temporary = unsealed(folder, step)
     temporary.mkdir(parents=True)
     return temporary
+
+
+def unsealed(folder: StageFolder, step: int) -> Path:
+    """Named by the attempt: workers of a killed attempt may write for some seconds more, into theirs."""
+    return folder.checkpoints / f".writing_{folder.attempt}_step_{step}"
 
 
 def _fsync(path: Path) -> None:

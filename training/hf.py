@@ -27,8 +27,8 @@ from sandwiching.training.artifacts import StageFolder, Stopped
 from sandwiching.training.checkpoints import RECORD, Layout, latest, read_layout, step_of, write_layout
 from sandwiching.training.deepspeed_config import deepspeed_config
 from sandwiching.training.metrics import MetricsLog
-from sandwiching.training.recorder import Observer, StepRecorder, Stopper, no_observer
-from sandwiching.training.saving import BackgroundFiles, Saver, save_in_background
+from sandwiching.training.recorder import Observer, Sealer, StepRecorder, Stopper, no_observer
+from sandwiching.training.saving import BackgroundFiles, RankFiles, Saver, save_in_background
 from sandwiching.training.schedule import SCHEDULES
 from sandwiching.training.universal import load_other_layout
 from sandwiching.training.weights import master_weights
@@ -122,7 +122,7 @@ class SealedTrainer(Trainer):
         """Where checkpoints and metrics go, and which schedule the learning rate follows."""
         self.folder = folder
         self.files = BackgroundFiles()
-        self.saver = Saver(folder, distributed.world_size(), resources)
+        self.saver = Saver(folder, RankFiles(self.files), resources, seals=distributed.rank() == 0)
         self.layout = Layout(distributed.world_size(), resources.zero_stage, resources.offload)
         self.schedule = schedule
         self.recorder = StepRecorder(stage, folder, observer or no_observer, self.saver.take_held)
@@ -130,6 +130,7 @@ class SealedTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         self.add_callback(self.recorder)
         self.add_callback(self.stopper)
+        self.add_callback(Sealer(self.saver))
 
     def _send_telemetry(self) -> None:
         """Nothing is sent anywhere."""
@@ -174,17 +175,17 @@ class SealedTrainer(Trainer):
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         step = self.state.global_step
-        writing = self.saver.begin(step) if distributed.rank() == 0 else None
-        temporary = distributed.all_gather_objects(writing)[0]
+        temporary = self.saver.begin(step)
+        distributed.barrier()
         self._save_optimizer_and_scheduler(str(temporary))
         self._save_rng_state(str(temporary))
         if distributed.rank() == 0:
             self.state.save_to_json(str(temporary / TRAINER_STATE_NAME))
             MetricsLog(temporary / RECORD).write({"step": step, **self.recorder.last})
             write_layout(temporary, self.layout)
-        self.files.finish(temporary, distributed.rank())
-        if distributed.rank() == 0:
-            self.saver.seal(temporary, step)
+        # Rank 0 may be done with a file that another has not begun.
+        distributed.barrier()
+        self.saver.end(temporary, step)
 
     def run(self) -> dict[str, float]:
         """Train to the end from the newest good checkpoint. Returns the metrics of the last step (rank 0).

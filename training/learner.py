@@ -65,8 +65,7 @@ class DeepSpeedLearner:
         self.spec = spec
         ppo = spec.ppo
         self.micro_batch = resources.micro_batch
-        self.ranks = distributed.world_size()
-        self.layout = Layout(self.ranks, resources.zero_stage, resources.offload)
+        self.layout = Layout(distributed.world_size(), resources.zero_stage, resources.offload)
         self.files = BackgroundFiles()
         rows = ppo.batch_size // ppo.minibatches // distributed.world_size()
         trunk = load_causal_lm(spec.policy, torch.float32)
@@ -204,10 +203,17 @@ class DeepSpeedLearner:
         """Weights, optimisers and random state of this rank, and the moving average; see roles.Learner."""
         for name, engine in self._engines().items():
             engine.save(directory / name)
-        self.registry.save(directory / f"learner_rank{distributed.rank()}.pt")
+        self.files.save(self.registry.states(), directory / f"learner_rank{distributed.rank()}.pt")
         if distributed.rank() == 0:
             write_layout(directory, self.layout)
-        self.files.finish(directory, distributed.rank())
+
+    def writing(self) -> bool:
+        """See saving.Files: of this rank."""
+        return self.files.writing()
+
+    def flush(self) -> None:
+        """See saving.Files: of this rank."""
+        self.files.flush()
 
     def load(self, directory: Path) -> None:
         """Back to what `save` wrote, under this layout or another."""

@@ -235,7 +235,7 @@ def _train(loop: PPO, resources: ResourcesConfig, folder: StageFolder, profile: 
     log = MetricsLog(folder.metrics)
     done, record = resume(loop, folder)
     log.cut(done)
-    with Saver(folder, loop.workers.learner.ranks, resources) as saver:
+    with Saver(folder, loop.workers.learner, resources) as saver:
         for step in range(done, loop.ppo.steps):
             started = perf_counter()
             try:
@@ -250,7 +250,7 @@ def _train(loop: PPO, resources: ResourcesConfig, folder: StageFolder, profile: 
                 profile.write(loop.spans, started, perf_counter(), record, loop.workers.peak_flops())
             log.write({"step": step + 1, **record})
             folder.report(step + 1, loop.ppo.steps)
-            saver.check()
+            saver.look()
             last = step + 1 == loop.ppo.steps
             stopping = folder.asked_to_stop() and not last
             if (step + 1) % resources.checkpoint_every == 0 or last or stopping:
@@ -267,7 +267,7 @@ def save(loop: PPO, saver: Saver, step: int, record: Mapping[str, Any]) -> None:
     loop.workers.learner.save(temporary)
     loop.state.registry.save(temporary / "loop.pt")
     MetricsLog(temporary / RECORD).write({"step": step, **record})
-    saver.seal(temporary, step)
+    saver.end(temporary, step)
 
 
 def resume(loop: PPO, folder: StageFolder) -> tuple[int, dict[str, Any]]:

@@ -12,6 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from sandwiching.training import distributed
 from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.metrics import MetricsLog, read_metrics
+from sandwiching.training.saving import Saver
 
 Observer = Callable[[str, int, int, Mapping[str, float]], None]
 """Called as observer(stage, step, total steps, metrics of the step)."""
@@ -78,3 +79,14 @@ class Stopper(TrainerCallback):
         self.asked = bool(distributed.all_sum(torch.tensor(float(seen))))
         if self.asked:
             control.should_save = control.should_training_stop = True
+
+
+class Sealer(TrainerCallback):
+    """Seals checkpoints whose files have been written meanwhile."""
+
+    def __init__(self, saver: Saver) -> None:
+        self.saver = saver
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """On every rank."""
+        self.saver.look()

@@ -80,11 +80,6 @@ class Scorer(Protocol):
 class Learner(Protocol):
     """Policy and value under training."""
 
-    @property
-    def ranks(self) -> int:
-        """Processes that it is spread over."""
-        ...
-
     def evaluate(self, rollouts: Rollouts, step: int) -> Evaluation:
         """What the policy, its reference (LoRA) and the value model say before the update; rows in any order."""
         ...
@@ -111,8 +106,16 @@ class Learner(Protocol):
     def save(self, directory: Path) -> None:
         """Weights, optimisers and RNG of every rank as they are now, into a checkpoint that is not sealed yet.
 
-        Files may come later; each rank's report comes last (saving.py).
+        Files may be written after it returns.
         """
+        ...
+
+    def writing(self) -> bool:
+        """See saving.Files."""
+        ...
+
+    def flush(self) -> None:
+        """See saving.Files."""
         ...
 
     def load(self, directory: Path) -> None:

@@ -1,22 +1,20 @@
 """Checkpoints beside the training: a copy in memory holds it up, disks do not.
 
-rank     state -> bytes -> files, in the background -> a report when all of them are written, or one could not be
-rank 0   in the background: reports of all ranks -> sealed checkpoint (checkpoints.py) -> old ones pruned
+ranks    state -> bytes -> files, written in the background
+driver   between steps: are all written? -> in the background: sealed (checkpoints.py), old ones pruned
 """
 
 from __future__ import annotations
 
 import io
-import json
+import logging
 import queue
 import threading
-import time
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from deepspeed import DeepSpeedEngine
@@ -24,28 +22,30 @@ from deepspeed.runtime.checkpoint_engine import TorchCheckpointEngine
 
 from sandwiching.configs.schema import ResourcesConfig
 from sandwiching.policy.background import background
-from sandwiching.training import checkpoints
+from sandwiching.training import checkpoints, distributed
 from sandwiching.training.artifacts import StageFolder
 
-REPORTS = "written_by_rank_"
-POLL_SECONDS = 0.05
+log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a file could not be written."""
+class Files(Protocol):
+    """Files of all ranks, some of which may not be written yet."""
 
-    number: int
-    message: str
-    file: str
+    def writing(self) -> bool:
+        """Whether some are under way. Raises what went wrong with one."""
+        ...
+
+    def flush(self) -> None:
+        """Until all are written. Raises what went wrong with one."""
+        ...
 
 
 class BackgroundFiles:
-    """Files of one rank, written one after another by a thread."""
+    """Files of this rank, written one after another by a thread."""
 
     def __init__(self) -> None:
-        self.waiting: queue.SimpleQueue[tuple[Path, bytes | memoryview] | None] = queue.SimpleQueue()
-        self.failures: list[Failure] = []
+        self.waiting: queue.Queue[tuple[Path, memoryview] | None] = queue.Queue()
+        self.failure: Exception | None = None
         threading.Thread(target=self._write_all, daemon=True).start()
 
     def save(self, state: Any, file: Path) -> None:
@@ -54,25 +54,53 @@ class BackgroundFiles:
         torch.save(state, content)
         self.waiting.put((file, content.getbuffer()))
 
-    def finish(self, directory: Path, rank: int) -> None:
-        """Report, when all that was given so far is written."""
-        self.waiting.put((directory / f"{REPORTS}{rank}", b""))
+    def writing(self) -> bool:
+        """See Files."""
+        self._raise()
+        return self.waiting.unfinished_tasks > 0
+
+    def flush(self) -> None:
+        """See Files."""
+        self.waiting.join()
+        self._raise()
 
     def close(self) -> None:
         """No file comes any more."""
         self.waiting.put(None)
 
+    def _raise(self) -> None:
+        failure, self.failure = self.failure, None
+        if failure is not None:
+            raise failure
+
     def _write_all(self) -> None:
         while (given := self.waiting.get()) is not None:
             file, content = given
             try:
-                if file.name.startswith(REPORTS):
-                    content = json.dumps([asdict(failure) for failure in self.failures]).encode()
-                    self.failures = []
-                file.with_name(f".{file.name}").write_bytes(content)
-                file.with_name(f".{file.name}").replace(file)
-            except OSError as error:
-                self.failures.append(Failure(error.errno or 0, error.strerror or str(error), str(file)))
+                file.write_bytes(content)
+            except Exception as error:  # noqa: BLE001 - raised where the training looks next
+                self.failure = self.failure or error
+                # What is there of it takes the room that others need.
+                if file.is_file():
+                    file.unlink()
+            finally:
+                self.waiting.task_done()
+
+
+class RankFiles:
+    """Files of all ranks of this process group; all must call."""
+
+    def __init__(self, own: BackgroundFiles) -> None:
+        self.own = own
+
+    def writing(self) -> bool:
+        """See Files."""
+        return bool(distributed.all_sum(torch.tensor(float(self.own.writing()))))
+
+    def flush(self) -> None:
+        """See Files."""
+        self.own.flush()
+        distributed.barrier()
 
 
 class _CheckpointEngine(TorchCheckpointEngine):
@@ -92,14 +120,18 @@ def save_in_background(engine: DeepSpeedEngine, files: BackgroundFiles) -> None:
 
 
 class Saver:
-    """Checkpoints of one stage, on rank 0. At its end as a context the last one is sealed, or dropped on an error."""
+    """Checkpoints of one stage. At its end as a context the last one is sealed; on an error, only what is written.
 
-    def __init__(self, folder: StageFolder, ranks: int, resources: ResourcesConfig) -> None:
+    seals: whether this process does; on every rank of a process group all else must be called too.
+    """
+
+    def __init__(self, folder: StageFolder, files: Files, resources: ResourcesConfig, seals: bool = True) -> None:
         self.folder = folder
-        self.ranks = ranks
+        self.files = files
         self.resources = resources
-        self.dropped = threading.Event()
-        self.running: Future[None] | None = None
+        self.seals = seals
+        self.unsealed: tuple[Path, int] | None = None
+        self.sealing: Future[None] | None = None
         self.started = 0.0
         self.held = 0.0
 
@@ -111,17 +143,19 @@ class Saver:
     ) -> None:
         if error is None:
             self.wait()
-        self.dropped.set()
+        elif self.sealing is not None and (wrong := self.sealing.exception()):
+            # Waited for: who resumes must not find it half done.
+            log.warning("the newest checkpoint of %s was not sealed: %s", self.folder.path, wrong)
 
     def begin(self, step: int) -> Path:
-        """A directory for the checkpoint of `step`, when the one before is sealed. Raises what went wrong with that."""
+        """A directory for the checkpoint of `step`, when the one before is sealed; made by the process that seals."""
         self.started = perf_counter()
         self.wait()
-        return checkpoints.begin(self.folder, step)
+        return checkpoints.begin(self.folder, step) if self.seals else checkpoints.unsealed(self.folder, step)
 
-    def seal(self, temporary: Path, step: int) -> None:
-        """All ranks have given their files; with resources.async_save they may still be writing."""
-        self.running = background(lambda: self._seal(temporary, step))
+    def end(self, temporary: Path, step: int) -> None:
+        """All files are given; with resources.async_save they may still be written."""
+        self.unsealed = temporary, step
         if not self.resources.async_save:
             self.wait()
         self.held = perf_counter() - self.started
@@ -131,27 +165,28 @@ class Saver:
         held, self.held = self.held, 0.0
         return {"time/checkpoint": held} if held else {}
 
-    def check(self) -> None:
-        """Raise what went wrong, if it is known by now."""
-        if self.running is not None and self.running.done():
-            self.wait()
+    def look(self) -> None:
+        """After each step: seal what is written by now. Raises what went wrong, as OSError of a full disk."""
+        if self.unsealed is not None and not self.files.writing():
+            self._seal()
+        if self.sealing is not None and self.sealing.done():
+            self.sealing.result()
 
     def wait(self) -> None:
-        """Until the newest checkpoint is sealed. Raises OSError for a file that could not be written."""
-        running, self.running = self.running, None
-        if running is not None:
-            running.result()
+        """Until the newest checkpoint is sealed. Raises what went wrong."""
+        if self.unsealed is not None:
+            self.files.flush()
+            self._seal()
+        sealing, self.sealing = self.sealing, None
+        if sealing is not None:
+            sealing.result()
 
-    def _seal(self, temporary: Path, step: int) -> None:
-        reports = [temporary / f"{REPORTS}{rank}" for rank in range(self.ranks)]
-        while not all(report.exists() for report in reports):
-            if self.dropped.is_set():
-                return
-            time.sleep(POLL_SECONDS)
-        failures = [Failure(**failure) for report in reports for failure in json.loads(report.read_text())]
-        if failures:
-            raise OSError(failures[0].number, failures[0].message, failures[0].file)
-        for report in reports:
-            report.unlink()
+    def _seal(self) -> None:
+        assert self.unsealed is not None
+        (temporary, step), self.unsealed = self.unsealed, None
+        if self.seals:
+            self.sealing = background(lambda: self._seal_and_prune(temporary, step))
+
+    def _seal_and_prune(self, temporary: Path, step: int) -> None:
         checkpoints.seal(temporary, self.folder.checkpoints / f"step_{step}", self.folder)
         checkpoints.prune(self.folder.checkpoints, self.resources.keep, self.resources.keep_best)

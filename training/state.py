@@ -77,7 +77,11 @@ class StateRegistry:
 
     def save(self, file: Path) -> None:
         """Write all states to one file that `torch.load(weights_only=True)` reads."""
-        torch.save({name: entry.state_dict() for name, entry in self.entries.items()}, file)
+        torch.save(self.states(), file)
+
+    def states(self) -> dict[str, dict[str, Any]]:
+        """By name."""
+        return {name: entry.state_dict() for name, entry in self.entries.items()}
 
     def load(self, file: Path) -> None:
         """Restore all states.

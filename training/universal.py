@@ -42,7 +42,10 @@ def load_other_layout(engine: DeepSpeedEngine, files: Path, scratch: Path) -> No
     scratch: not there yet, and shared by all ranks.
     """
     module: Any = engine.module
-    states = torch.load(next(iter(sorted(files.glob("*mp_rank_00_model_states.pt")))), weights_only=False)
+    first = min(files.glob("*mp_rank_00_model_states.pt"))
+    states = torch.load(first, map_location="cpu", mmap=True, weights_only=False)
+    if states["global_steps"] == 0:
+        return  # as it was built: Adam's moments are not even made
     trained = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
     if list(files.glob("*optim_states.pt")):
         with _universal(files, scratch) as folder:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
+import subprocess
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,68 +26,112 @@ def folder(tmp_path: Path) -> StageFolder:
         return claimed
 
 
-def save(saver: Saver, files: list[BackgroundFiles], step: int, state: torch.Tensor, **record: float) -> None:
+class Slow(BackgroundFiles):
+    """Whose disk does nothing until it is told to."""
+
+    def __init__(self) -> None:
+        self.disk = threading.Event()
+        super().__init__()
+
+    def _write_all(self) -> None:
+        self.disk.wait()
+        super()._write_all()
+
+
+def save(saver: Saver, files: BackgroundFiles, step: int, state: torch.Tensor, **record: float) -> None:
     temporary = saver.begin(step)
-    for rank, one in enumerate(files):
-        one.save({"state": state}, temporary / f"rank{rank}.pt")
-        one.finish(temporary, rank)
+    files.save({"state": state}, temporary / "state.pt")
     MetricsLog(temporary / checkpoints.RECORD).write({"step": step, **record})
-    saver.seal(temporary, step)
+    saver.end(temporary, step)
+
+
+def newest(folder: StageFolder) -> str | None:
+    found = checkpoints.latest(folder.checkpoints)
+    return found and found.name
 
 
 def test_a_checkpoint_holds_what_was_given_though_training_goes_on(folder: StageFolder):
-    state, files = torch.zeros(100_000), [BackgroundFiles(), BackgroundFiles()]
-    with Saver(folder, 2, ResourcesConfig()) as saver:
+    state, files = torch.zeros(100_000), Slow()
+    with Saver(folder, files, ResourcesConfig()) as saver:
         save(saver, files, 1, state)
         state += 1
-    newest = checkpoints.latest(folder.checkpoints)
-    assert newest is not None
-    assert sorted(file.name for file in newest.iterdir()) == ["complete.json", "rank0.pt", "rank1.pt", "record.jsonl"]
-    assert not torch.load(newest / "rank1.pt")["state"].any()
+        files.disk.set()
+    assert newest(folder) == "step_1"
+    assert sorted(os.listdir(folder.checkpoints / "step_1")) == ["complete.json", "record.jsonl", "state.pt"]
+    assert not torch.load(folder.checkpoints / "step_1" / "state.pt")["state"].any()
 
 
-def test_it_is_not_sealed_before_the_last_rank_has_written(folder: StageFolder):
-    files = [BackgroundFiles(), BackgroundFiles()]
-    with Saver(folder, 2, ResourcesConfig()) as saver:
-        temporary = saver.begin(1)
-        files[0].finish(temporary, 0)
-        saver.seal(temporary, 1)
-        threading.Event().wait(0.3)
-        assert checkpoints.latest(folder.checkpoints) is None
-        files[1].finish(temporary, 1)
-    assert checkpoints.latest(folder.checkpoints) is not None
-
-
-def test_a_file_that_cannot_be_written_fails_the_stage_and_leaves_the_checkpoint_before(folder: StageFolder):
-    files = [BackgroundFiles()]
-    saver = Saver(folder, 1, ResourcesConfig())
-    save(saver, files, 1, torch.zeros(3))
-    temporary = saver.begin(2)
-    (temporary / "rank0.pt").mkdir()
-    files[0].save({}, temporary / "rank0.pt")
-    files[0].finish(temporary, 0)
-    saver.seal(temporary, 2)
-    with pytest.raises(IsADirectoryError, match=r"rank0\.pt") as raised:
+def test_training_does_not_wait_and_nothing_is_sealed_before_it_is_written(folder: StageFolder):
+    files = Slow()
+    with Saver(folder, files, ResourcesConfig()) as saver:
+        save(saver, files, 1, torch.zeros(3))
+        saver.look()
+        assert newest(folder) is None
+        files.disk.set()
+        files.flush()
+        saver.look()
         saver.wait()
-    assert raised.value.errno == errno.EISDIR
-    newest = checkpoints.latest(folder.checkpoints)
-    assert newest is not None
-    assert newest.name == "step_1"
+        assert newest(folder) == "step_1"
 
 
-def test_a_stage_that_fails_leaves_nobody_waiting(folder: StageFolder):
-    saver = Saver(folder, 2, ResourcesConfig())
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)], check=False)
+    if mounted.returncode:
+        pytest.skip("only root may mount")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_disk_fails_the_stage_at_its_next_step_and_leaves_the_checkpoint_before(small_disk: Path):
+    with Store(small_disk).claim("ppo", "0" * 16, on_wait=print) as folder:
+        files = BackgroundFiles()
+        saver = Saver(folder, files, ResourcesConfig())
+        save(saver, files, 1, torch.zeros(300_000))
+        saver.wait()
+        save(saver, files, 2, torch.zeros(900_000))
+        files.waiting.join()
+        with pytest.raises(OSError, match="No space left") as raised:
+            saver.look()
+        assert raised.value.errno == errno.ENOSPC
+        assert newest(folder) == "step_1"
+        # What was written of it is gone, so that there is room to say so.
+        assert os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize > 2_000_000
+
+
+def test_a_last_checkpoint_that_cannot_be_written_fails_the_stage(folder: StageFolder):
+    files = BackgroundFiles()
+    with pytest.raises(IsADirectoryError), Saver(folder, files, ResourcesConfig()) as saver:  # noqa: PT012
+        temporary = saver.begin(2)
+        (temporary / "state.pt").mkdir()
+        files.save({}, temporary / "state.pt")
+        saver.end(temporary, 2)
+    assert newest(folder) is None
+
+
+def test_a_stage_that_fails_waits_for_no_disk_but_for_what_is_being_sealed(folder: StageFolder):
+    files, hung = BackgroundFiles(), Slow()
+    saver = Saver(folder, files, ResourcesConfig())
     with suppress(RuntimeError), saver:
-        saver.seal(saver.begin(1), 1)
+        save(saver, files, 1, torch.zeros(1_000_000))
+        files.flush()
+        saver.look()
+        saver.files = hung
+        temporary = saver.begin(2)
+        hung.save({}, temporary / "state.pt")
+        saver.end(temporary, 2)
         raise RuntimeError("a rank is lost")
-    saver.wait()
-    assert checkpoints.latest(folder.checkpoints) is None
+    assert newest(folder) == "step_1"
 
 
 def test_without_async_save_it_is_sealed_at_once(folder: StageFolder):
-    saver = Saver(folder, 1, ResourcesConfig(async_save=False))
-    save(saver, [BackgroundFiles()], 1, torch.zeros(3))
-    assert checkpoints.latest(folder.checkpoints) is not None
+    files = BackgroundFiles()
+    saver = Saver(folder, files, ResourcesConfig(async_save=False))
+    save(saver, files, 1, torch.zeros(3))
+    assert newest(folder) == "step_1"
     assert saver.take_held()["time/checkpoint"] > 0
     assert saver.take_held() == {}
 
@@ -92,15 +139,16 @@ def test_without_async_save_it_is_sealed_at_once(folder: StageFolder):
 @pytest.mark.parametrize(("mode", "kept"), [("max", ["step_1", "step_5"]), ("min", ["step_3", "step_5"])])
 def test_the_best_is_kept_beside_the_newest(folder: StageFolder, mode: str, kept: list[str]):
     resources = ResourcesConfig(keep=1, keep_best=BestConfig(metric="ppo/score", mode=mode))
-    with Saver(folder, 1, resources) as saver:
+    files = BackgroundFiles()
+    with Saver(folder, files, resources) as saver:
         for step, score in enumerate([0.9, 0.5, 0.1, 0.5, 0.6], 1):
-            save(saver, [BackgroundFiles()], step, torch.zeros(3), **{"ppo/score": score})
+            save(saver, files, step, torch.zeros(3), **{"ppo/score": score})
     assert sorted(path.name for path in folder.checkpoints.iterdir()) == kept
 
 
 def test_without_the_metric_only_the_newest_are_kept(folder: StageFolder):
-    resources = ResourcesConfig(keep=2, keep_best=BestConfig(metric="ppo/score"))
-    with Saver(folder, 1, resources) as saver:
+    files, resources = BackgroundFiles(), ResourcesConfig(keep=2, keep_best=BestConfig(metric="ppo/score"))
+    with Saver(folder, files, resources) as saver:
         for step in range(1, 5):
-            save(saver, [BackgroundFiles()], step, torch.zeros(3))
+            save(saver, files, step, torch.zeros(3))
     assert sorted(path.name for path in folder.checkpoints.iterdir()) == ["step_3", "step_4"]
