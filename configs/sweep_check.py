@@ -20,6 +20,7 @@ FIXED = {
     "resources": "changes no result",
     "tracking": "changes no result",
     "slurm": "changes no result",
+    "ray": "changes no result",
 }
 """Blocks that no trial can have otherwise, and why."""
 MOST_POINTS = 256

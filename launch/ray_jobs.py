@@ -156,9 +156,14 @@ def cancel(run_dir: Path) -> list[str]:
     """Ask the run's jobs that wait or run to save and end; their ids. Raises RayJobError when there is none."""
     from sandwiching.launch.ray_client import JobServer, RayJobError
 
-    found = [job for job in read_jobs(run_dir) if state_of(job).active]
+    found, unknown = [], list[RayJobError]()
+    for job in read_jobs(run_dir):
+        try:
+            found += [job] if state_of(job).active else []
+        except RayJobError as error:
+            unknown.append(error)  # an old cluster may be gone
     if not found:
-        raise RayJobError(f"{run_dir}: no Ray job of this run waits or runs")
+        raise unknown[-1] if unknown else RayJobError(f"{run_dir}: no Ray job of this run waits or runs")
     for job in found:
         JobServer(job.address, TIMEOUT).stop(job.id)
     return [job.id for job in found]

@@ -6,7 +6,10 @@ scratch, log, nodes, amounts, requeue, most_restarts
 """
 
 ENVIRONMENT = """\
-echo "job $SLURM_JOB_ID on $SLURM_JOB_NODELIST, start $((${SLURM_RESTART_COUNT:-0} + 1)), $(date '+%F %T')"
+# A task of an array has a number of its own; SLURM_JOB_ID of one of them is the whole array's.
+job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
+job=${job:-$SLURM_JOB_ID}
+echo "job $job on $SLURM_JOB_NODELIST, start $((${SLURM_RESTART_COUNT:-0} + 1)), $(date '+%F %T')"
 # A token of this job's own: without one Ray decides by what it finds in the home directory.
 RAY_AUTH_TOKEN=$(od -A n -t x1 -N 16 /dev/urandom | tr -d ' \\n')
 export RAY_AUTH_TOKEN RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0 RAY_TRAIN_V2_ENABLED=1 RAY_worker_niceness=0
@@ -30,11 +33,11 @@ finish() {
     trap '' USR1 TERM
     clean_up
     # SLURM no longer calls a job RUNNING that it is ending already (scancel, time limit); that one must not come back.
-    if [ "$1" -eq "$requeue" ] && [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then
+    if [ "$1" -eq "$requeue" ] && [ "$(squeue --noheader --jobs="$job" --format=%T)" = RUNNING ]; then
         if [ "${SLURM_RESTART_COUNT:-0}" -ge "$most_restarts" ]; then
             echo "not queued again: $most_restarts restarts were allowed (slurm.most_restarts)"
         else
-            scontrol requeue "$SLURM_JOB_ID" && echo "queued again"
+            scontrol requeue "$job" && echo "queued again"
         fi
     fi
     exit "$1"
@@ -99,5 +102,5 @@ code=$?
 # Killed by the signal before it could catch it: there was nothing to save yet.
 if [ -n "$signalled" ] && [ "$code" -gt 128 ]; then code=$requeue; fi
 # A preemption without USR1 ends the steps of srun, Ray in them, and so the driver.
-if [ "$code" -ne 0 ] && scontrol show job "$SLURM_JOB_ID" | grep -q 'PreemptTime=[0-9]'; then code=$requeue; fi
+if [ "$code" -ne 0 ] && scontrol show job "$job" | grep -q 'PreemptTime=[0-9]'; then code=$requeue; fi
 finish "$code\""""

@@ -34,6 +34,6 @@ def sweep_command(
     with Attempt(folder) as attempt:
         from sandwiching.launch.sweep.session import run_sweep
 
-        run_sweep(settings, Store(store), folder, attempt.console)
+        run_sweep(settings, Store(store), folder, attempt)
     if as_json:
         typer.echo(json.dumps(read_outcome(folder), indent=1))

@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,14 @@ from rich.console import Console
 from sandwiching.configs.errors import ConfigError
 from sandwiching.configs.load import load, to_yaml
 from sandwiching.configs.resolve import with_settings
-from sandwiching.configs.schema import Config, SweepConfig
+from sandwiching.configs.schema import Config, ResourcesConfig, SweepConfig
 from sandwiching.configs.structure import plain
 from sandwiching.configs.sweep_block import number_of_trials
+from sandwiching.launch.attempts import Attempt
 from sandwiching.launch.cluster import start_ray, usable_cpus
 from sandwiching.launch.environment import set_library_environment
 from sandwiching.launch.failures import Terminated
+from sandwiching.launch.head_watch import HeadWatch
 from sandwiching.launch.paths import with_absolute_paths
 from sandwiching.launch.session import prepared_graph
 from sandwiching.launch.stopping import StopSignals
@@ -32,6 +34,8 @@ from sandwiching.launch.sweep.trials import MOST_TRIES, TrialRecord, Trials
 from sandwiching.training.artifacts import Stopped, Store, write_atomic
 
 WAIT_SECONDS = 0.2
+STOP_SECONDS = 600.0
+"""In which Ray Tune has a trial end that asha does not go on with."""
 HEAD = "node:__internal_head__"
 """Ray's own name for a bit of the head node: Tune must give a trial something, and its devices are its stages'."""
 FREE = ("trials", "parallel", "scheduler", "grace", "reduction_factor")
@@ -115,7 +119,7 @@ class Sweep:
         return None if new is None else self.trials.add(*new)
 
 
-def run_sweep(config: Config, store: Store, run_dir: Path, console: Console) -> None:
+def run_sweep(config: Config, store: Store, run_dir: Path, attempt: Attempt) -> None:
     """Run what is left of a sweep, then write and show its outcome.
 
     Raises Stopped after a signal, RuntimeError when every trial failed, and ValueError before any model is loaded.
@@ -125,8 +129,8 @@ def run_sweep(config: Config, store: Store, run_dir: Path, console: Console) -> 
     block = config.sweep
     assert block is not None
     set_library_environment(config.resources.gpus)
-    config, store, run_dir = with_absolute_paths(config), Store(store.root.resolve()), run_dir.resolve()
-    config = replace(config, resources=replace(config.resources, cpus=cpus_of_a_trial(config)))
+    asked, store, run_dir = with_absolute_paths(config), Store(store.root.resolve()), run_dir.resolve()
+    config, console = replace(asked, resources=share_of_a_trial(asked)), attempt.console
     with Trials(run_dir).alone():
         refuse_another_sweep(config, run_dir)
     graph = trial_graph(prepared_graph(config, console), config, block.metric)
@@ -134,10 +138,10 @@ def run_sweep(config: Config, store: Store, run_dir: Path, console: Console) -> 
     refuse_bad_input(missing, run_dir, config.resources)
     sweep = Sweep(config, store, run_dir, console)
     if sum(record.final for record in sweep.trials.read()) < sweep.total:
-        drive(sweep)
+        drive(sweep, attempt.abandon)
     records = sweep.trials.read()
     ended = [record for record in records if record.final]
-    outcome = write_outcome(config, records, run_dir)
+    outcome = write_outcome(asked, records, run_dir)
     show_outcome(outcome, console)
     if sweep.signals.asked:
         raise Stopped(f"the sweep stopped with {len(ended)} of {sweep.total} trials ended")
@@ -145,11 +149,13 @@ def run_sweep(config: Config, store: Store, run_dir: Path, console: Console) -> 
         raise RuntimeError(f"every trial failed; trial {records[-1].number}: {records[-1].error}")
 
 
-def drive(sweep: Sweep) -> None:
+def drive(sweep: Sweep, abandon: Callable[[BaseException], None]) -> None:
     """Run Tune to its end, in a thread: the main one is for signals, which Tune would take."""
     import ray
 
     start_ray(all_at_once(sweep.config))
+    watch = HeadWatch(abandon)
+    watch.start(ray.get_runtime_context().gcs_address)
     try:
         sweep.signals.install()
         failures: list[BaseException] = []
@@ -160,6 +166,7 @@ def drive(sweep: Sweep) -> None:
         if failures:
             raise failures[0]
     finally:
+        watch.stop()
         ray.shutdown()
         shutil.rmtree(sweep.scratch, ignore_errors=True)
 
@@ -207,10 +214,15 @@ def trial_config(config: Config, record: TrialRecord) -> Config:
     return with_settings(named, record.params, f"trial {record.number}")
 
 
-def cpus_of_a_trial(config: Config) -> int:
-    """Cores a node of one trial: resources.cpus, else an equal share of what is here."""
+def share_of_a_trial(config: Config) -> ResourcesConfig:
+    """Resources of one trial: without resources.cpus, an equal share of the cores that are here.
+
+    It waits longer for room: one that asha ended gives its devices back at its next safe point.
+    """
     assert config.sweep is not None
-    return config.resources.cpus or max(1, usable_cpus(config.resources) // config.sweep.parallel)
+    cpus = config.resources.cpus or max(1, usable_cpus(config.resources) // config.sweep.parallel)
+    timeout = max(config.resources.start_timeout, STOP_SECONDS)
+    return replace(config.resources, cpus=cpus, start_timeout=timeout)
 
 
 def refuse_another_sweep(config: Config, run_dir: Path) -> None:
@@ -230,7 +242,7 @@ def refuse_another_sweep(config: Config, run_dir: Path) -> None:
 def decisive(config: Config) -> dict[str, Any]:
     """What decides the results of trials."""
     settings = plain(config)
-    for block in ("resources", "tracking", "slurm", "check", "name"):
+    for block in ("resources", "tracking", "slurm", "ray", "check", "name"):
         del settings[block]
     assert isinstance(config.sweep, SweepConfig)
     settings["sweep"] = {name: value for name, value in settings["sweep"].items() if name not in FREE}

@@ -116,7 +116,8 @@ class FileASHA(ASHAScheduler):
         )
         self.trials = trials
         self.told: dict[int, int] = {}
-        self.names: dict[int, str] = {}
+        self.stand_ins: dict[int, Trial] = {}
+        self.own: set[int] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         """See FileSearch."""
@@ -124,28 +125,40 @@ class FileASHA(ASHAScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """See TrialScheduler. What a trial that goes on was judged by before is not judged again."""
-        super().on_trial_add(tune_controller, trial)
-        self.names[trial.config["number"]] = trial.trial_id
+        number = trial.config["number"]
+        self.own.add(number)
+        self._stand_in(number)
         for record in self.trials.read():
-            if record.number == trial.config["number"]:
-                self._tell(record, trial)
+            if record.number == number:
+                self._tell(record)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """See TrialScheduler."""
         if result["state"] != "running" or result[STEP] >= result["steps"]:
             return TrialScheduler.CONTINUE
         for record in self.trials.read():
-            if record.number not in self.names:
-                self._tell(record, self._stand_in(record))
-        return super().on_trial_result(tune_controller, trial, result)
+            if record.number not in self.own:
+                self._tell(record)
+        return super().on_trial_result(tune_controller, self._stand_in(trial.config["number"]), result)
 
-    def _stand_in(self, record: TrialRecord) -> Trial:
-        trial = Trial(TrialActor.__name__, stub=True, trial_id=f"trial-{record.number}")
-        if record.number not in self.told:
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+        """See TrialScheduler. Its results stay in the rungs."""
+        self.own.discard(trial.config["number"])
+
+    def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
+        """See TrialScheduler."""
+        self.own.discard(trial.config["number"])
+
+    def _stand_in(self, number: int) -> Trial:
+        """What rungs know a trial by, whichever driver has it: Tune's own ids are new in each start."""
+        if number not in self.stand_ins:
+            trial = Trial(TrialActor.__name__, stub=True, trial_id=f"trial-{number}")
             super().on_trial_add(None, trial)  # pyright: ignore[reportArgumentType]  it is not used
-        return trial
+            self.stand_ins[number] = trial
+        return self.stand_ins[number]
 
-    def _tell(self, record: TrialRecord, trial: Trial) -> None:
+    def _tell(self, record: TrialRecord) -> None:
+        trial = self._stand_in(record.number)
         for step, value in sorted(record.results.items()):
             if step > self.told.get(record.number, -1):
                 super().on_trial_result(None, trial, {STEP: step, VALUE: value})  # pyright: ignore[reportArgumentType]

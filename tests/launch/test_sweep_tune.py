@@ -75,6 +75,15 @@ def test_a_trial_that_goes_on_is_not_judged_by_what_came_later(tmp_path: Path) -
     assert judged(asha, tune_trial(asha, 4), 2, 1.0) == STOP
 
 
+def test_a_trial_taken_over_from_another_driver_is_not_judged_against_itself(tmp_path: Path) -> None:
+    trials = Trials(tmp_path)
+    asha = FileASHA(sweep_block(), trials, STEPS)
+    add(trials, 0, {2: 1.0, 4: 9.0}, "running")
+    assert judged(asha, tune_trial(asha, 1), 2, 2.0) == CONTINUE
+    taken = tune_trial(asha, 0)
+    assert [judged(asha, taken, step, 1.0 if step < 4 else 9.0) for step in (1, 2, 3, 4, 5)] == [CONTINUE] * 5
+
+
 def test_nothing_is_ended_at_its_last_step_or_at_its_end(tmp_path: Path) -> None:
     trials = Trials(tmp_path)
     add(trials, 0, {2: 5.0})
