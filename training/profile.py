@@ -89,7 +89,10 @@ def table(spans: list[Span], seconds: float, work: Work, peak: Mapping[str, floa
         f"{'role':8} {'busy s':>8} {'idle':>6} {'tokens/s':>9} {'GFLOP/s':>8} {'MFU':>5}",
     ]
     for role, tokens in work.tokens.items():
-        worked = max(busy.get(role, 0.0), 1e-9)
+        worked = busy.get(role, 0.0)
+        if not worked:
+            lines.append(f"{role:8} {worked:8.2f} {'-':>6} {'-':>9} {'-':>8} {'-':>5}")  # what it did was done before
+            continue
         rate = work.flops[role] / worked
         idle = 1 - worked / seconds
         share = f"{rate / peak[role]:5.0%}" if role in peak else f"{'-':>5}"

@@ -7,7 +7,7 @@ import pytest
 from transformers import AutoModelForCausalLM
 
 from sandwiching.configs.schema import PPOConfig
-from sandwiching.training.profile import Profile, step_work, table, trunk_parameters
+from sandwiching.training.profile import Profile, Work, step_work, table, trunk_parameters
 from sandwiching.training.spans import Span, Spans
 
 RECORD = {"ppo/tokens": 100.0, "ppo/response_tokens": 5.0}
@@ -46,6 +46,12 @@ def test_the_table_says_who_idled():
     assert rows["engine"] == ["engine", "1.00", "75%", "40", "0.2", "20%"]
     assert rows["scorer"] == ["scorer", "0.50", "88%", "400", "0.8", "-"]
     assert rows["learner"][1:3] == ["2.50", "38%"]
+
+
+def test_who_did_nothing_in_the_step_has_no_rates():
+    work = Work(tokens={"engine": 10, "scorer": 20}, flops={"engine": 1.0, "scorer": 1.0})
+    lines = table([Span("engine", "generate", 0.0, 1.0)], 2.0, work, {}).splitlines()
+    assert lines[-1].split() == ["scorer", "0.00", "-", "-", "-", "-"]
 
 
 def test_a_profile_is_two_files(tiny: Path, tmp_path: Path):
