@@ -138,7 +138,7 @@ def run_batch(
     with ExitStack() as claims:
         calls = {}
         for node in sorted(nodes, key=lambda node: str(node.key)):
-            folder = claims.enter_context(store.claim(node.stage, str(node.key), watcher.say))
+            folder = claims.enter_context(store.claim(node.stage, str(node.key), watcher.say, signals.may_wait))
             if node.state(store) != "done":
                 calls[node.slug] = stage_call(node, store, folder)
             link(node, store, run_dir)

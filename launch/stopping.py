@@ -36,6 +36,11 @@ class StopSignals:
         for folder in self.at_work:
             folder.ask_to_stop()
 
+    def may_wait(self) -> None:
+        """For what another process does. Raises Terminated once it was asked to stop."""
+        if self.asked:
+            raise Terminated("asked to stop")
+
     @contextmanager
     def working(self, folders: Sequence[StageFolder]) -> Iterator[None]:
         """These stages are at work inside. Raises Terminated after stages that came to their end before they looked."""

@@ -16,11 +16,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 MANIFEST = "manifest.json"
 STOP = "stop"
 UNHASHED = ("checkpoints", "attempt", "progress.json", "cache", STOP, MANIFEST)
+LOCK_SECONDS = 1.0
+"""Between two looks at a lock that another process holds."""
 State = Literal["done", "resume", "new"]
 
 
@@ -134,6 +136,14 @@ class Manifest:
     environment: dict[str, Any] = field(default_factory=dict)
 
 
+def _locks(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def _attempt(path: Path) -> int:
     file = path / "attempt"
     return int(file.read_text()) if file.exists() else 0
@@ -195,16 +205,23 @@ class Store:
         return "resume" if (path / "attempt").exists() else "new"
 
     @contextmanager
-    def claim(self, stage: str, key: str, on_wait: Callable[[str], None]) -> Iterator[StageFolder]:
-        """Own the folder of a key for one attempt, waiting (after telling `on_wait`) while another process does."""
+    def claim(
+        self, stage: str, key: str, on_wait: Callable[[str], None], may_wait: Callable[[], None] = lambda: None
+    ) -> Iterator[StageFolder]:
+        """Own the folder of a key for one attempt, waiting (after telling `on_wait`) while another process does.
+
+        may_wait: asked every second of that; raises to wait no longer.
+        """
         path = self.folder(stage, key)
         path.mkdir(parents=True, exist_ok=True)
         with (self.root / f".{path.name}.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                on_wait(f"another process works on {path.name}; waiting for it")
-                fcntl.flock(lock, fcntl.LOCK_EX)
+            told = False
+            while not _locks(lock):
+                if not told:
+                    on_wait(f"another process works on {path.name}; waiting for it")
+                told = True
+                may_wait()
+                time.sleep(LOCK_SECONDS)
             attempt = _attempt(path) + 1
             write_atomic(path / "attempt", str(attempt))
             (path / STOP).unlink(missing_ok=True)

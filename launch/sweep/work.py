@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sandwiching.configs.load import load
-from sandwiching.launch.failures import Terminated, explain, root_cause
+from sandwiching.launch.failures import explain, root_cause
 from sandwiching.launch.graph import Graph, Node, build_graph
 from sandwiching.launch.plan import make_plan
 from sandwiching.launch.run import Runner, run
@@ -46,8 +46,7 @@ class TrialSignals(StopSignals):
     def working(self, folders: Sequence[StageFolder]) -> Iterator[None]:
         """See StopSignals. Raises Terminated at once when the trial was asked while it waited for the folders."""
         with self.lock:
-            if self.asked:
-                raise Terminated("asked to stop")
+            self.may_wait()
             self.at_work = folders
         with super().working(folders):
             yield

@@ -117,3 +117,14 @@ def test_progress_is_readable_json(tmp_path: Path) -> None:
         folder.report(3, 10)
     state = json.loads((folder.path / "progress.json").read_text())
     assert (state["step"], state["total"]) == (3, 10)
+
+
+def test_who_may_not_wait_for_another_process_does_not(tmp_path: Path) -> None:
+    def refused() -> None:
+        raise InterruptedError("asked to stop")
+
+    store, told = Store(tmp_path), list[str]()
+    with store.claim("sft", "4" * 16, print), pytest.raises(InterruptedError):  # noqa: SIM117
+        with store.claim("sft", "4" * 16, told.append, refused):
+            pass
+    assert len(told) == 1

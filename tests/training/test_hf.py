@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sandwiching.configs.schema import OptimizerConfig, ResourcesConfig
+from sandwiching.configs.schema import LoraConfig, OptimizerConfig, ResourcesConfig
 from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.hf import trainer_arguments
 from sandwiching.training.metrics import read_metrics
@@ -83,6 +83,26 @@ def test_a_checkpoint_goes_on_under_another_layout(run_stages, sft_arguments, st
     one, other = (load_file(folder.model / "model.safetensors") for folder in (whole, moved))
     for name in one:
         torch.testing.assert_close(one[name], other[name], rtol=0, atol=2e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "after"), [((2, 1), (1, 3)), ((1, 3), (1, 1)), ((1, 1), (2, 2))])
+def test_adapters_in_bf16_go_on_under_another_layout(run_stages, sft_arguments, stage_folder, before, after):
+    whole, moved = stage_folder("whole"), stage_folder("moved")
+    decay = {"optimizer": OptimizerConfig(learning_rate=1e-2, weight_decay=0.1)}
+
+    def arguments(folder: StageFolder, ranks: int, zero_stage: int):
+        where = {"learner_ranks": ranks, "zero_stage": zero_stage, "micro_batch": 8 // ranks, "async_save": False}
+        model = {"lora": LoraConfig(rank=4), "precision": "bf16"}
+        return sft_arguments(folder, model=model, sft=decay, resources=where)
+
+    run_stages([(SFT, arguments(whole, 1, 1))])
+    run_stages([(SFT, arguments(moved, *before))], before[0], kill_at=5)
+    run_stages([(SFT, arguments(moved, *after))], after[0])
+    rows = list(zip(read_metrics(whole.metrics), read_metrics(moved.metrics), strict=True))
+    assert rows[0][0]["sft/loss"] - rows[-1][0]["sft/loss"] > 0.2
+    for row, twin in rows:
+        assert row["sft/loss"] == pytest.approx(twin["sft/loss"], abs=2e-2)
 
 
 def test_bf16_without_zero_is_refused(tmp_path):
