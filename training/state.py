@@ -65,14 +65,14 @@ class StateRegistry:
         self.entries: dict[str, Stateful] = {}
 
     def register(self, owner: object) -> None:
-        """Register every attribute of `owner` that has state.
+        """Register every attribute of `owner` that has state; modules are left to the engines that shard them.
 
         Raises TypeError for a bare generator, whose state would be lost: hold it in an object with state_dict.
         """
         for name, value in vars(owner).items():
             if isinstance(value, torch.Generator | random.Random | np.random.Generator):
                 raise TypeError(f"{type(owner).__name__}.{name} is a random generator that no checkpoint would hold")
-            if isinstance(value, Stateful):
+            if isinstance(value, Stateful) and not isinstance(value, torch.nn.Module):
                 self.entries[name] = value
 
     def save(self, file: Path) -> None:

@@ -48,3 +48,14 @@ def test_state_of_another_loop_is_refused(tmp_path: Path) -> None:
     del loop.registry.entries["prompts"]
     with pytest.raises(ValueError, match="holds the state of"):
         loop.registry.load(tmp_path / "loop.pt")
+
+
+def test_modules_are_left_to_their_engines(tmp_path: Path) -> None:
+    class Owner:
+        def __init__(self) -> None:
+            self.module = torch.nn.Linear(2, 2)
+            self.random = RandomState(0)
+
+    registry = StateRegistry()
+    registry.register(Owner())
+    assert list(registry.states()) == ["random"]
