@@ -29,6 +29,10 @@ class RayJobError(ValueError):
     """The job server is not there, does not answer, or refused."""
 
 
+class NoServer(RayJobError):
+    """Nothing listens at the address: the cluster has ended."""
+
+
 class UnknownJob(RayJobError):
     """The cluster knows no such job: it was started anew since."""
 
@@ -119,13 +123,20 @@ def one_line(place: str) -> Iterator[None]:
         said = _first(error).partition(". ")[0].rstrip(".")
         raise RayJobError(f"the Ray cluster at {place} refuses: {said}; {REFUSED}") from error
     except (OSError, requests.RequestException) as error:
-        raise RayJobError(
+        raise (NoServer if _nobody_listens(error) else RayJobError)(
             f"no Ray job server answers at {place} ({_first(error)}); give the dashboard's address, as in "
             "--address http://127.0.0.1:8265, or start the cluster"
         ) from error
     except RuntimeError as error:
         kind = UnknownJob if "status code 404" in str(error) else RayJobError
         raise kind(f"the Ray job server at {place}: {_first(error)}") from error
+
+
+def _nobody_listens(error: BaseException) -> bool:
+    """Rather than that an answer took too long. Ray's own ConnectionError stands for one of requests."""
+    cause = error.__context__ if type(error) is ConnectionError and error.__context__ else error
+    refused = isinstance(cause, requests.ConnectionError) and not isinstance(cause, requests.Timeout)
+    return refused or isinstance(cause, ConnectionRefusedError)
 
 
 def _first(error: BaseException) -> str:

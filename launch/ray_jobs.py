@@ -172,15 +172,17 @@ def cancel(run_dir: Path) -> list[str]:
 def refuse_second(run_dir: Path) -> None:
     """Raise RayJobError while a job of this run waits or runs: a second would wait for its locks, devices in hand.
 
-    A cluster that does not answer has ended, and its jobs with it.
+    Where nothing listens at a cluster's address its jobs have ended with it; one that cannot be asked is refused too.
     """
     for job in read_jobs(run_dir):
-        from sandwiching.launch.ray_client import RayJobError
+        from sandwiching.launch.ray_client import NoServer, RayJobError
 
         try:
             state = state_of(job, LOOK_TIMEOUT)
-        except RayJobError:
+        except NoServer:
             continue
+        except RayJobError as error:
+            raise RayJobError(f"whether job {job.id} of {run_dir} still runs cannot be told: {error}") from error
         if state.active:
             raise RayJobError(
                 f"{run_dir} has a job already: {state}; end it with `sandwich status {shlex.quote(str(run_dir))} "

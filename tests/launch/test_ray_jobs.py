@@ -82,3 +82,18 @@ def test_status_works_while_the_cluster_is_down(sandwich: Callable, run: Path) -
 def test_what_was_never_submitted_cannot_be_cancelled(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="was submitted nowhere"):
         cancel(tmp_path)
+
+
+def test_a_cluster_that_is_gone_is_told_from_one_that_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sandwiching.launch.ray_client import JobServer, NoServer, RayJobError
+
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(NoServer):
+            JobServer(address, 1)
+        silent.listen()
+        with pytest.raises(RayJobError, match="timed out") as raised:
+            JobServer(address, 1)
+        assert not isinstance(raised.value, NoServer)
