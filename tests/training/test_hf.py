@@ -89,7 +89,8 @@ def test_a_checkpoint_goes_on_under_another_layout(run_stages, sft_arguments, st
 @pytest.mark.parametrize(("before", "after"), [((2, 1), (1, 3)), ((1, 3), (1, 1)), ((1, 1), (2, 2))])
 def test_adapters_in_bf16_go_on_under_another_layout(run_stages, sft_arguments, stage_folder, before, after):
     whole, moved = stage_folder("whole"), stage_folder("moved")
-    decay = {"optimizer": OptimizerConfig(learning_rate=1e-2, weight_decay=0.1)}
+    # At 1e-2 the undisturbed runs of ZeRO-1 and ZeRO-3 are .04 apart in one step: bf16 gradients round otherwise.
+    decay = {"optimizer": OptimizerConfig(learning_rate=3e-3, weight_decay=0.1)}
 
     def arguments(folder: StageFolder, ranks: int, zero_stage: int):
         where = {"learner_ranks": ranks, "zero_stage": zero_stage, "micro_batch": 8 // ranks, "async_save": False}
@@ -100,9 +101,9 @@ def test_adapters_in_bf16_go_on_under_another_layout(run_stages, sft_arguments, 
     run_stages([(SFT, arguments(moved, *before))], before[0], kill_at=5)
     run_stages([(SFT, arguments(moved, *after))], after[0])
     rows = list(zip(read_metrics(whole.metrics), read_metrics(moved.metrics), strict=True))
-    assert rows[0][0]["sft/loss"] - rows[-1][0]["sft/loss"] > 0.2
+    assert rows[0][0]["sft/loss"] - rows[-1][0]["sft/loss"] > 0.1
     for row, twin in rows:
-        assert row["sft/loss"] == pytest.approx(twin["sft/loss"], abs=2e-2)
+        assert row["sft/loss"] == pytest.approx(twin["sft/loss"], abs=2e-3)
 
 
 def test_bf16_without_zero_is_refused(tmp_path):
