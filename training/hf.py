@@ -212,14 +212,11 @@ class SealedTrainer(Trainer):
 
     def release(self) -> None:
         """Give the engine's memory and hooks back, and make `from_pretrained` in this process normal again."""
-        self._engine().destroy()
-        self.accelerator.free_memory()
-        reset_accelerate_state()
-
-    def _engine(self) -> DeepSpeedEngine:
         engine = self.model_wrapped
         assert isinstance(engine, DeepSpeedEngine)
-        return engine
+        engine.destroy()
+        self.accelerator.free_memory()
+        reset_accelerate_state()
 
 
 def reset_accelerate_state() -> None:
