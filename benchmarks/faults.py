@@ -1,127 +1,38 @@
 """What a fault costs: seconds until training goes on, steps done again, and whether the end is the undisturbed one.
 
-    python benchmarks/faults.py
+    python benchmarks/faults.py                       # all: ten minutes and more; root, SLURM and munge for some
+    python benchmarks/faults.py --worlds host ray
 
-Each fault meets a PPO stage of the tiny model on Ray (two learner ranks, an engine, scorers), behind the same trained
-reward model; then the run is brought to its end, by the same command where it ended. Seconds: from the fault to the
-next step that was not recorded before, the start of a new driver (imports, Ray) in them.
+Each fault meets a PPO stage of the tiny model (two learner ranks, engines, scorers), behind the same trained reward
+model; then the run is brought to its end, by the same command where it ended. Seconds: from the fault to the next step
+that was not recorded before; in them the start of a new driver (imports, Ray), and what SLURM waits before it starts a
+job again. Exits with 1 when a run did not come to the undisturbed weights.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-import psutil
+import fault_worlds
+from fault_list import FAULTS, Fault
+from fault_worlds import PATIENCE, Host
 
-SETTINGS = [
-    *("reward_model.members=1", "ppo.steps=12", "arms.ceiling=null", "tracking.to=[]"),
-    *("resources.checkpoint_every=2", "resources.learner_ranks=2", "resources.cpus=2", "resources.call_timeout=20"),
-]
+WORLDS: dict[str, Callable[[Path], AbstractContextManager[Host | fault_worlds.Slurm]]] = {
+    "host": fault_worlds.host,
+    "disk": fault_worlds.small_disk,
+    "ray": fault_worlds.ray_nodes,
+    "slurm": fault_worlds.slurm,
+}
 AT = 5
 """Steps that are recorded when the fault comes."""
-PATIENCE = 600.0
-
-
-@dataclass(frozen=True)
-class Run:
-    """The command in a folder of its own, at work."""
-
-    root: Path
-    process: subprocess.Popen[bytes]
-
-    @classmethod
-    def start(cls, root: Path) -> Run:
-        """Or go on."""
-        command = [str(Path(sys.executable).with_name("sandwich")), "run", "tiny", *SETTINGS, "--only", "ppo"]
-        places = ["--run-dir", str(root / "run"), "--store", str(root / "store")]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        quiet = subprocess.DEVNULL
-        return cls(root, subprocess.Popen([*command, *places], env=environment, stdout=quiet, stderr=quiet))
-
-    def steps(self) -> list[int]:
-        """Recorded in PPO so far."""
-        files = list((self.root / "store").glob("ppo-*/metrics.jsonl"))
-        lines = files[0].read_text().splitlines(keepends=True) if files else []
-        return [json.loads(line)["step"] for line in lines if line.endswith("\n")]
-
-    def worker(self, title: str) -> psutil.Process:
-        """One of the run's processes, by what `ps` shows of it."""
-        children = psutil.Process(self.process.pid).children(recursive=True)
-        return next(child for child in children if title in " ".join(child.cmdline()))
-
-    def kill(self) -> None:
-        """The driver, with everything it started."""
-        for one in [*psutil.Process(self.process.pid).children(recursive=True), psutil.Process(self.process.pid)]:
-            with suppress(psutil.NoSuchProcess):
-                one.kill()
-        self.process.wait()
-
-    def wait(self, reached: Callable[[], bool]) -> None:
-        """Until then, or the end of the process. Raises TimeoutError."""
-        deadline = time.monotonic() + PATIENCE
-        while not reached() and self.process.poll() is None:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{self.root}: nothing for {PATIENCE:g} s")
-            time.sleep(0.01)
-
-
-def kill_worker(title: str) -> Callable[[Run], None]:
-    """kill -9."""
-    return lambda run: run.worker(title).kill()
-
-
-def stop_worker(title: str) -> Callable[[Run], None]:
-    """SIGSTOP: it hangs, and with it every collective."""
-    return lambda run: run.worker(title).suspend()
-
-
-def halve_newest(run: Run) -> None:
-    """Kill the driver; the largest file of the newest checkpoint is half as long after."""
-    run.kill()
-    newest = max(run.root.glob("store/ppo-*/checkpoints/step_*"), key=lambda path: int(path.name[5:]))
-    largest = max((file for file in newest.rglob("*") if file.is_file()), key=lambda file: file.stat().st_size)
-    os.truncate(largest, largest.stat().st_size // 2)
-
-
-def send(number: signal.Signals) -> Callable[[Run], None]:
-    """A scheduler's signal to the driver."""
-    return lambda run: run.process.send_signal(number)
-
-
-def block_checkpoints(run: Run) -> None:
-    """The next checkpoint cannot be written: a file is where its folder should be. Mended when the run has failed."""
-    (folder,) = run.root.glob("store/ppo-*/checkpoints")
-    aside = folder.with_name("aside")
-    folder.rename(aside)
-    folder.write_text("")
-    run.process.wait(PATIENCE)
-    folder.unlink()
-    aside.rename(folder)
-
-
-FAULTS: dict[str, Callable[[Run], None]] = {
-    "kill -9 of a rollout engine": kill_worker("EngineActor"),
-    "kill -9 of a scorer": kill_worker("ScorerActor"),
-    "kill -9 of a learner's rank": kill_worker("LearnerActor"),
-    "SIGSTOP of a learner's rank (call_timeout 20 s)": stop_worker("LearnerActor"),
-    "SIGTERM to the driver": send(signal.SIGTERM),
-    "SIGUSR1 to the driver": send(signal.SIGUSR1),
-    "kill -9 of the driver and all it started": Run.kill,
-    "the same, and the newest checkpoint cut in half": halve_newest,
-    "no checkpoint can be written": block_checkpoints,
-}
 
 
 def weights(root: Path) -> bytes:
@@ -130,12 +41,25 @@ def weights(root: Path) -> bytes:
     return file.read_bytes()
 
 
-def measure(root: Path, fault: Callable[[Run], None]) -> tuple[float, int, int]:
+def undisturbed(folder: Path, steps: int) -> Path:
+    """The folder of a run that nothing happened to."""
+    root = folder / f"right-{steps}"
+    if not root.exists():
+        for other in folder.glob("right-*/store"):
+            shutil.copytree(other, root / "store", ignore=shutil.ignore_patterns("ppo-*", ".ppo-*", "ray"))
+        root.mkdir(exist_ok=True)
+        code = Host(folder).start(root, [f"ppo.steps={steps}"]).wait_for_end()
+        assert code == 0, f"the undisturbed run failed: {(root / 'log').read_text()}"
+    return root
+
+
+def measure(world: Host | fault_worlds.Slurm, root: Path, fault: Fault) -> tuple[float, int, int]:
     """(seconds until a new step, steps done again, starts of the command) of one fault; the run is at its end after."""
-    run, starts = Run.start(root), 1
+    settings = [f"ppo.steps={fault.steps}"]
+    run, starts = world.start(root, settings), 1
     run.wait(lambda: len(run.steps()) >= AT)
     before, began = max(run.steps()), time.monotonic()
-    fault(run)
+    fault.strike(world, run)
     lowest, recovered = before, None
     while True:
         steps = run.steps()
@@ -143,35 +67,49 @@ def measure(root: Path, fault: Callable[[Run], None]) -> tuple[float, int, int]:
         lowest = min(lowest, max(steps, default=0))
         if recovered is None and max(steps, default=0) > before:
             recovered = time.monotonic() - began
-        code = run.process.poll()
+        code = run.code()
         if code == 0:
             break
         if code is not None:
-            run, starts = Run.start(root), starts + 1
+            run, starts = world.start(root, settings), starts + 1
         if time.monotonic() - began > PATIENCE:
-            raise TimeoutError(f"{root}: no end")
+            raise TimeoutError(f"{root}: no end; {(root / 'log').read_text()}")
         time.sleep(0.01)
     return (time.monotonic() - began if recovered is None else recovered), before - lowest, starts
+
+
+def row(world: Host | fault_worlds.Slurm, fault: Fault, right: Path) -> tuple[str, bool]:
+    """A line of the table, and whether the weights are the undisturbed ones."""
+    root = world.folder / "disturbed"
+    shutil.copytree(right / "store", root / "store", ignore=shutil.ignore_patterns("ppo-*", ".ppo-*", "ray"))
+    seconds, lost, starts = measure(world, root, fault)
+    same = weights(root) == weights(right)
+    shutil.rmtree(root)
+    again = "no" if starts == 1 else "yes"
+    return f"| {fault.name} | {again} | {seconds:.1f} | {lost} | {'yes' if same else '**no**'} |", same
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=list(FAULTS), default=list(FAULTS))
+    parser.add_argument("--worlds", nargs="+", choices=list(WORLDS), default=list(WORLDS))
+    parser.add_argument("--only", nargs="+", choices=[fault.name for fault in FAULTS], metavar="FAULT")
     arguments = parser.parse_args()
+    wanted = defaultdict(list)
+    for fault in FAULTS:
+        if fault.world in arguments.worlds and (arguments.only is None or fault.name in arguments.only):
+            wanted[fault.world].append(fault)
+    print("| fault | same command again | seconds to go on | steps lost | equal weights |\n|---|---|---|---|---|")
+    equal = []
     with tempfile.TemporaryDirectory() as scratch:
-        right = Path(scratch) / "right"
-        run = Run.start(right)
-        run.wait(lambda: False)
-        assert run.process.returncode == 0, f"the undisturbed run failed: {right}"
-        print("| fault | same command again | seconds to go on | steps lost | equal weights |\n|---|---|---|---|---|")
-        for name in arguments.only:
-            root = Path(scratch) / "disturbed"
-            shutil.copytree(right / "store", root / "store", ignore=shutil.ignore_patterns("ppo-*", ".ppo-*", "ray"))
-            seconds, lost, starts = measure(root, FAULTS[name])
-            same = "yes" if weights(root) == weights(right) else "**no**"
-            print(f"| {name} | {'no' if starts == 1 else 'yes'} | {seconds:.1f} | {lost} | {same} |", flush=True)
-            shutil.rmtree(root)
+        for name, faults in wanted.items():
+            with WORLDS[name](Path(scratch) / name) as world:
+                for fault in faults:
+                    line, same = row(world, fault, undisturbed(Path(scratch), fault.steps))
+                    print(line, flush=True)
+                    equal.append(same)
+    print(f"{sum(equal)} of {len(equal)} faults changed no weight")
+    sys.exit(not all(equal))
 
 
 if __name__ == "__main__":

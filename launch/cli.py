@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from sandwiching.configs.load import load
-from sandwiching.launch.arguments import AsJson, ConfigPath, Overrides, RunDir, StorePath
+from sandwiching.launch.arguments import AsJson, ConfigPath, Only, Overrides, RunDir, StorePath
 from sandwiching.launch.failures import ExitCode
 from sandwiching.launch.submit_commands import planned_script, submit_app
 from sandwiching.launch.sweep.command import sweep_command
@@ -67,17 +67,14 @@ def run_command(
     store: StorePath = Path("runs/store"),
     as_json: AsJson = False,
     ray: Annotated[bool, typer.Option("--ray/--no-ray", help="On Ray, or all in this process.")] = True,
-    only: Annotated[str | None, typer.Option(metavar="STAGE", help="Only this stage and what it needs.")] = None,
+    only: Only = None,
     profile: Annotated[bool, typer.Option("--profile", help="Trace one PPO step of each arm and seed.")] = False,
 ) -> None:
     """Run every stage that is missing; finished ones are skipped, unfinished ones resumed."""
     from sandwiching.launch.attempts import Attempt
-    from sandwiching.launch.stages import STAGES
     from sandwiching.launch.status import read_status
 
     settings = load(config, [*(overrides or ()), *(["resources.profile=true"] if profile else [])])
-    if only is not None and only not in STAGES:
-        raise ValueError(f"--only: {only!r} is no stage; use one of {', '.join(STAGES)}")
     folder = run_dir or Path("runs") / settings.name
     with Attempt(folder) as attempt:
         from sandwiching.launch.session import run_session

@@ -14,7 +14,7 @@ import secrets
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -67,18 +67,20 @@ class RayJobState:
         return f"Ray job {self.job.id} at {self.job.address}: {said}"
 
 
-def entrypoint(config: Path, run_dir: Path, store: Path) -> str:
-    """The job's command line: `sandwich run`, by exec, so that Ray's SIGTERM reaches it, and in an empty folder.
+def entrypoint(config: Path, run_dir: Path, store: Path, words: Sequence[str] = ("run",)) -> str:
+    """The job's command line: `sandwich WORDS CONFIG`, by exec: Ray's SIGTERM reaches it; in an empty folder.
 
     Ray puts the driver's working directory on the path of every worker: a checkout's folders would be importable there.
     """
     # Not resolved: a virtual environment's python is a link.
     sandwich = Path(sys.executable).parent / "sandwich"
-    run = [str(sandwich), "run", str(config), "--run-dir", str(run_dir), "--store", str(store)]
+    run = [str(sandwich), *words, str(config), "--run-dir", str(run_dir), "--store", str(store)]
     return f"cd {shlex.quote(str(config.parent))} && exec {shlex.join(run)}"
 
 
-def submit(config: Config, text: str, run_dir: Path, store: Path, address: str | None) -> RayJob:
+def submit(
+    config: Config, text: str, run_dir: Path, store: Path, address: str | None, words: Sequence[str] = ("run",)
+) -> RayJob:
     """Submit a run and remember the job in ray.json. `text` is the resolved config with absolute paths.
 
     Raises RayJobError.
@@ -91,7 +93,7 @@ def submit(config: Config, text: str, run_dir: Path, store: Path, address: str |
     write_atomic(file, text)
     variables = {"RAY_JOB_STOP_WAIT_TIME_S": str(config.ray.stop_seconds), "COLUMNS": WIDTH}
     name = f"{config.name}-{secrets.token_hex(4)}"
-    identity = server.submit(entrypoint(file, run_dir, store), name, variables, config.ray.driver_cpus)
+    identity = server.submit(entrypoint(file, run_dir, store, words), name, variables, config.ray.driver_cpus)
     job = RayJob(identity, server.address, str(file), time.time())
     jobs = [*read_jobs(run_dir), job]
     write_atomic(run_dir / "ray.json", json.dumps({"jobs": [asdict(job) for job in jobs]}, indent=1))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ import typer
 
 from sandwiching.configs.load import load, to_yaml
 from sandwiching.configs.schema import Config, SlurmConfig
-from sandwiching.launch.arguments import AsJson, ConfigPath, Overrides, RunDir, StorePath
+from sandwiching.launch.arguments import AsJson, ConfigPath, Only, Overrides, RunDir, StorePath
 
 submit_app = typer.Typer(no_args_is_help=True, help="Submit a run to a cluster.")
 
@@ -31,6 +32,7 @@ def slurm_command(
     run_dir: RunDir = None,
     store: StorePath = Path("runs/store"),
     as_json: AsJson = False,
+    only: Only = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the sbatch text and submit nothing.")] = False,
     sweep: Annotated[bool, typer.Option("--sweep", help="Run the config's sweep, all in one job.")] = False,
     array: Annotated[
@@ -45,11 +47,14 @@ def slurm_command(
 
     if array is not None and not sweep:
         raise ValueError("--array: only the trials of a sweep can be shared out; add --sweep")
+    if sweep and only is not None:
+        raise ValueError("--only: a sweep runs what its objective needs; leave one of --sweep and --only out")
     settings = load(config, overrides or ())
     settings, job_settings = for_sweep(settings, array) if sweep else (settings, settings)
     folder = run_dir or Path("runs") / settings.name
     base = next_submission(folder.absolute())
-    text = script(job_settings, folder.absolute(), store.absolute(), base, "sweep" if sweep else "run", array)
+    words = ["sweep"] if sweep else run_words(only)
+    text = script(job_settings, folder.absolute(), store.absolute(), base, words, array)
     if dry_run:
         typer.echo(text, nl=False)
         return
@@ -83,6 +88,7 @@ def ray_command(
     run_dir: RunDir = None,
     store: StorePath = Path("runs/store"),
     as_json: AsJson = False,
+    only: Only = None,
     follow: Follow = True,
 ) -> None:
     """Submit a run to a Ray cluster, and follow it. Ctrl-C leaves the job alone; the same command resumes a run."""
@@ -93,7 +99,7 @@ def ray_command(
     settings = with_absolute_paths(load(config, overrides or ()))
     folder = (run_dir or Path("runs") / settings.name).resolve()
     refuse_second(folder)
-    job = ray_jobs.submit(settings, to_yaml(settings), folder, store.resolve(), address)
+    job = ray_jobs.submit(settings, to_yaml(settings), folder, store.resolve(), address, run_words(only))
     shown: dict[str, object] = {"job": job.id, "address": job.address, "config": job.config}
     say = partial(typer.echo, err=as_json)
     say(f"submitted Ray job {job.id} to {job.address}, as in {job.config}")
@@ -112,6 +118,11 @@ def ray_command(
     if as_json:
         typer.echo(json.dumps(shown))
     raise typer.Exit(code)
+
+
+def run_words(only: str | None) -> list[str]:
+    """`run`, of one stage where one is named."""
+    return ["run"] if only is None else ["run", "--only", only]
 
 
 def state_line(run_dir: Path) -> str:
@@ -144,16 +155,16 @@ def planned_script(config: Config, run_dir: Path, store: Path) -> str | None:
     """What `submit slurm` would submit, of a config that says something of SLURM."""
     if config.slurm == SlurmConfig():
         return None
-    return script(config, run_dir.absolute(), store.absolute(), next_submission(run_dir.absolute()))
+    return script(config, run_dir.absolute(), store.absolute(), next_submission(run_dir.absolute()), run_words(None))
 
 
 def script(
-    config: Config, run_dir: Path, store: Path, base: Path, command: str = "run", tasks: int | None = None
+    config: Config, run_dir: Path, store: Path, base: Path, words: Sequence[str], tasks: int | None = None
 ) -> str:
     """The sbatch text. The job runs the resolved config of now, whatever becomes of the YAML while it waits."""
     from sandwiching.launch.slurm_script import Places, render
 
-    words = [command, f"{base}.yaml", "--run-dir", str(run_dir), "--store", str(store)]
+    words = [*words, f"{base}.yaml", "--run-dir", str(run_dir), "--store", str(store)]
     # Not resolved: a virtual environment's python is a link.
     places = Places(Path.cwd(), base, Path(sys.executable).parent, (run_dir, store), tasks)
     return render(config, words, places)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from ray_here import Nodes
 from transformers import AutoModelForSequenceClassification
 
 from sandwiching.configs.schema import (
@@ -35,39 +33,13 @@ from sandwiching.training.stage import StageCall
 pytestmark = pytest.mark.cluster
 set_library_environment(gpus=0)
 
-NODE_CPUS = 2
-
-
-class Nodes:
-    """A cluster whose head gives no CPUs and whose other nodes give two each; only raylets are killed."""
-
-    def __init__(self) -> None:
-        from ray.cluster_utils import Cluster
-
-        head = {"num_cpus": 0, "temp_dir": tempfile.mkdtemp(prefix="ray-"), "include_dashboard": False}
-        # A dead raylet is found out in a second instead of fifteen.
-        head["_system_config"] = {"health_check_period_ms": 500, "health_check_failure_threshold": 2}
-        # Its hooks at exit are for the main thread alone, and `add` is called from another.
-        self.cluster = Cluster(initialize_head=True, head_node_args=head, shutdown_at_exit=False)
-        self.others = [self.cluster.add_node(num_cpus=NODE_CPUS) for _ in range(2)]
-
-    def kill(self) -> None:
-        """kill -9 the raylet of the first node that is left."""
-        raylet = self.others.pop(0).all_processes["raylet"][0].process
-        os.kill(raylet.pid, signal.SIGKILL)
-        raylet.wait()
-
-    def add(self) -> None:
-        """Another node."""
-        self.others.append(self.cluster.add_node(num_cpus=NODE_CPUS))
-
 
 @pytest.fixture
 def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
     found = Nodes()
-    monkeypatch.setenv("RAY_ADDRESS", str(found.cluster.address))
+    monkeypatch.setenv("RAY_ADDRESS", found.address)
     yield found
-    found.cluster.shutdown()
+    found.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +132,7 @@ def test_a_node_killed_in_ppo_changes_nothing(nodes: Nodes, reward_artifact: Pat
     resources = two_places("spread")
     right, lost = ppo(tmp_path / "right", reward_artifact, 6), ppo(tmp_path / "lost", reward_artifact, 6)
     run(resources, right, tmp_path)
-    killer = after_step(lost, 3, nodes.kill)
+    killer = after_step(lost, 3, nodes.kill_node)
     run(resources, lost, tmp_path)
     assert not killer.is_alive()
     assert weights(lost) == weights(right)
@@ -194,7 +166,7 @@ def test_a_run_that_lost_a_node_waits_for_another(nodes: Nodes, reward_artifact:
     call = ppo(tmp_path / "ppo", reward_artifact, 4)
 
     def kill_and_add() -> None:
-        nodes.kill()
+        nodes.kill_node()
         time.sleep(5)
         nodes.add()
 
@@ -207,7 +179,7 @@ def test_a_run_that_lost_a_node_waits_for_another(nodes: Nodes, reward_artifact:
 def test_a_node_that_does_not_come_back_is_missed_in_words(nodes: Nodes, reward_artifact: Path, tmp_path: Path) -> None:
     resources = two_places("strict_spread", start_timeout=60)
     call = ppo(tmp_path / "ppo", reward_artifact, 50)
-    after_step(call, 1, nodes.kill)
+    after_step(call, 1, nodes.kill_node)
     with pytest.raises(NoRoom, match="fit on no node") as failure:
         run(resources, call, tmp_path)
     assert "1 of 2 CPUs" in str(failure.value)
