@@ -1,12 +1,12 @@
 # `make demo` and `make test` work on a fresh machine: both set up .venv/ first. Nothing outside it is touched, but for
-# the models and compiled ops cached in ~/.cache.
+# the models cached in ~/.cache.
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 PIP := $(BIN)/pip --quiet --quiet --disable-pip-version-check
 PYTEST := $(BIN)/pytest -q
 
-.PHONY: setup setup-vllm demo test test-slow test-gpu test-vllm test-cluster check bench
+.PHONY: setup setup-vllm setup-slurm demo test test-slow test-gpu test-vllm test-cluster check bench
 
 setup: .venv/.ready
 
@@ -38,8 +38,8 @@ demo: setup
 test: setup
 	$(PYTEST) -m "not gpu and not slow and not vllm and not cluster"
 
-test-slow: setup
-	$(PYTEST) -m "slow and not gpu and not vllm and not cluster"
+test-slow: setup setup-slurm
+	$(PYTEST) -m "slow and not gpu and not vllm"
 
 test-gpu: setup
 	TRITON_INTERPRET=0 $(PYTEST) -m "gpu and not vllm and not cluster"
@@ -47,12 +47,14 @@ test-gpu: setup
 test-vllm: setup setup-vllm
 	$(PYTEST) -m "vllm and not cluster"
 
+test-cluster: setup setup-slurm
+	$(PYTEST) -m "cluster and not slow"
+
 # As root, as in a container of CI; elsewhere install them yourself.
-test-cluster: setup
+setup-slurm:
 	@for tool in sbatch munged shellcheck; do command -v $$tool >/dev/null || missing=1; done; \
 	if [ -n "$$missing" ]; then apt-get -qq update && \
 		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends slurm-wlm munge shellcheck; fi
-	$(PYTEST) -m cluster
 
 check: setup
 	$(BIN)/ruff check .

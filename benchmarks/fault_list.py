@@ -53,15 +53,12 @@ def send(number: signal.Signals) -> Callable[[Any, Run], None]:
 
 def kill(world: Any, run: Run) -> None:
     """The driver, with everything it started."""
-    for one in reversed(run.processes()):
-        with suppress(psutil.NoSuchProcess):
-            one.kill()
-    run.wait_for_end()
+    run.end()
 
 
 def halve_newest(world: Any, run: Run) -> None:
     """Kill the driver; the largest file of the newest checkpoint is half as long after."""
-    kill(world, run)
+    run.end()
     newest = max(run.root.glob("store/ppo-*/checkpoints/step_*"), key=lambda path: int(path.name[5:]))
     largest = max((file for file in newest.rglob("*") if file.is_file()), key=lambda file: file.stat().st_size)
     os.truncate(largest, largest.stat().st_size // 2)
@@ -69,7 +66,7 @@ def halve_newest(world: Any, run: Run) -> None:
 
 def poison_rewards(world: Any, run: Run) -> None:
     """Scores that are not numbers: the reward model's head is spoilt for one start of the command."""
-    kill(world, run)
+    run.end()
     (folder,) = run.root.glob("store/reward_model-*")
     file, manifest = folder / "model/model.safetensors", folder / "manifest.json"
     right = file.read_bytes(), manifest.read_text()
@@ -136,11 +133,8 @@ def preempt(world: Slurm, run: Run) -> None:
 
 
 def end_of_time(world: Slurm, run: Run) -> None:
-    """Its time is cut to what it has had and two minutes more: SLURM warns it at its next look."""
-    shown = world.cluster.run("squeue", "--noheader", f"--jobs={run.job}", "--format=%M").stdout.strip()
-    minutes = int(shown.split(":")[-2]) + 2
-    done = world.cluster.run("scontrol", "update", f"JobId={run.job}", f"TimeLimit={minutes}")
-    assert done.returncode == 0, done.stderr
+    """SLURM warns it signal_seconds before, and it is queued again."""
+    world.cluster.end_time_soon(run.job)
     log = run.root / "run/slurm/1.log"
     run.wait(lambda: "SIGUSR1 from SLURM" in log.read_text())
     run.wait(lambda: "start 2" in log.read_text())

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,6 +60,14 @@ class Run:
         assert self.process is not None
         driver = psutil.Process(self.process.pid)
         return [driver, *driver.children(recursive=True)]
+
+    def end(self) -> None:
+        """kill -9 of the driver and all it started; jobs of SLURM end with their SLURM."""
+        if self.process is not None and self.process.poll() is None:
+            for one in reversed(self.processes()):
+                with suppress(psutil.NoSuchProcess):
+                    one.kill()
+            self.process.wait()
 
     def wait(self, reached: Callable[[], object]) -> None:
         """Until then, or its end. Raises TimeoutError."""

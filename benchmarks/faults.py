@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -48,7 +49,11 @@ def undisturbed(folder: Path, steps: int) -> Path:
         for other in folder.glob("right-*/store"):
             shutil.copytree(other, root / "store", ignore=shutil.ignore_patterns("ppo-*", ".ppo-*", "ray"))
         root.mkdir(exist_ok=True)
-        code = Host(folder).start(root, [f"ppo.steps={steps}"]).wait_for_end()
+        run = Host(folder).start(root, [f"ppo.steps={steps}"])
+        try:
+            code = run.wait_for_end()
+        finally:
+            run.end()
         assert code == 0, f"the undisturbed run failed: {(root / 'log').read_text()}"
     return root
 
@@ -57,24 +62,24 @@ def measure(world: Host | fault_worlds.Slurm, root: Path, fault: Fault) -> tuple
     """(seconds until a new step, steps done again, starts of the command) of one fault; the run is at its end after."""
     settings = [f"ppo.steps={fault.steps}"]
     run, starts = world.start(root, settings), 1
-    run.wait(lambda: len(run.steps()) >= AT)
-    before, began = max(run.steps()), time.monotonic()
-    fault.strike(world, run)
-    lowest, recovered = before, None
-    while True:
-        steps = run.steps()
-        # A resume cuts the records back to its checkpoint.
-        lowest = min(lowest, max(steps, default=0))
-        if recovered is None and max(steps, default=0) > before:
-            recovered = time.monotonic() - began
-        code = run.code()
-        if code == 0:
-            break
-        if code is not None:
-            run, starts = world.start(root, settings), starts + 1
-        if time.monotonic() - began > PATIENCE:
-            raise TimeoutError(f"{root}: no end; {(root / 'log').read_text()}")
-        time.sleep(0.01)
+    try:
+        run.wait(lambda: len(run.steps()) >= AT)
+        before, began = max(run.steps()), time.monotonic()
+        fault.strike(world, run)
+        lowest, recovered = before, None
+        while (code := run.code()) != 0:
+            if code is not None:
+                run, starts = world.start(root, settings), starts + 1
+            last = max(run.steps(), default=0)
+            # A resume cuts the records back to its checkpoint.
+            lowest = min(lowest, last)
+            if recovered is None and last > before:
+                recovered = time.monotonic() - began
+            if time.monotonic() - began > PATIENCE:
+                raise TimeoutError(f"{root}: no end; {(root / 'log').read_text()}")
+            time.sleep(0.01)
+    finally:
+        run.end()
     return (time.monotonic() - began if recovered is None else recovered), before - lowest, starts
 
 
@@ -95,6 +100,7 @@ def main() -> None:
     parser.add_argument("--worlds", nargs="+", choices=list(WORLDS), default=list(WORLDS))
     parser.add_argument("--only", nargs="+", choices=[fault.name for fault in FAULTS], metavar="FAULT")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # nothing stays mounted or at work
     wanted = defaultdict(list)
     for fault in FAULTS:
         if fault.world in arguments.worlds and (arguments.only is None or fault.name in arguments.only):

@@ -25,3 +25,4 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on s
 Only = Annotated[
     str | None, typer.Option("--only", metavar="STAGE", callback=known_stage, help="Only this stage and what it needs.")
 ]
+WithRay = Annotated[bool, typer.Option("--ray/--no-ray", help="On Ray, or all in this process.")]

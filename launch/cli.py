@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from sandwiching.configs.load import load
-from sandwiching.launch.arguments import AsJson, ConfigPath, Only, Overrides, RunDir, StorePath
+from sandwiching.launch.arguments import AsJson, ConfigPath, Only, Overrides, RunDir, StorePath, WithRay
 from sandwiching.launch.failures import ExitCode
 from sandwiching.launch.submit_commands import planned_script, submit_app
 from sandwiching.launch.sweep.command import sweep_command
@@ -66,7 +66,7 @@ def run_command(
     run_dir: RunDir = None,
     store: StorePath = Path("runs/store"),
     as_json: AsJson = False,
-    ray: Annotated[bool, typer.Option("--ray/--no-ray", help="On Ray, or all in this process.")] = True,
+    ray: WithRay = True,
     only: Only = None,
     profile: Annotated[bool, typer.Option("--profile", help="Trace one PPO step of each arm and seed.")] = False,
 ) -> None:

@@ -72,6 +72,7 @@ def make_plan(config: Config, graph: Graph, store: Store, run_dir: Path) -> Plan
     architecture = find_architecture(config.model)
     stages = [_planned(node, config, store, run_dir, architecture) for node in graph.nodes]
     memory = most_memory(config, architecture) if architecture is not None else None
+    sweep = plan_sweep(config, store, run_dir)
     return Plan(
         version=VERSION,
         config=plain(config),
@@ -81,17 +82,26 @@ def make_plan(config: Config, graph: Graph, store: Store, run_dir: Path) -> Plan
         parameters=architecture.parameters if architecture else None,
         memory=memory,
         machine_memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        new_disk_bytes=new_disk([stage.disk for stage in stages if stage.disk and stage.action != "skip"])
-        if architecture
-        else None,
+        new_disk_bytes=_new_disk(stages, sweep) if architecture else None,
         free_disk_bytes=shutil.disk_usage(_existing(store.root)).free,
-        sweep=plan_sweep(config, store, run_dir),
+        sweep=sweep,
     )
 
 
-def new_disk(stages: Sequence[StageDisk]) -> int:
+def new_disk(disks: Sequence[StageDisk]) -> int:
     """Bytes written at most: what all leave, and what the largest has beside that while it is at work."""
-    return sum(stage.finished for stage in stages) + max((stage.most - stage.finished for stage in stages), default=0)
+    return sum(disk.finished for disk in disks) + max((disk.most - disk.finished for disk in disks), default=0)
+
+
+def sweep_disk(stages: Sequence[PlannedStage], sweep: PlannedSweep) -> int:
+    """The same of all trials together, `parallel` of them at work at once; what the store has is not taken off."""
+    left, meanwhile = 0, 0
+    for name, count in sweep.artifacts.items():
+        disks = [stage.disk for stage in stages if stage.stage == name and stage.disk]
+        left += count * max((disk.finished for disk in disks), default=0)
+        beside = max((disk.most - disk.finished for disk in disks), default=0)
+        meanwhile = max(meanwhile, min(count, sweep.parallel) * beside)
+    return left + meanwhile
 
 
 def most_memory(config: Config, architecture: Architecture) -> dict[str, StageMemory]:
@@ -147,6 +157,12 @@ def _planned(
         parents=[parent.slug for parent in node.parents.values()],
         disk=stage_disk(node, config, architecture) if architecture else None,
     )
+
+
+def _new_disk(stages: Sequence[PlannedStage], sweep: PlannedSweep | None) -> int:
+    if sweep is not None:
+        return sweep_disk(stages, sweep)
+    return new_disk([stage.disk for stage in stages if stage.disk and stage.action != "skip"])
 
 
 def _existing(path: Path) -> Path:

@@ -20,7 +20,7 @@ import typer
 
 from sandwiching.configs.load import load, to_yaml
 from sandwiching.configs.schema import Config, SlurmConfig
-from sandwiching.launch.arguments import AsJson, ConfigPath, Only, Overrides, RunDir, StorePath
+from sandwiching.launch.arguments import AsJson, ConfigPath, Only, Overrides, RunDir, StorePath, WithRay
 
 submit_app = typer.Typer(no_args_is_help=True, help="Submit a run to a cluster.")
 
@@ -32,6 +32,7 @@ def slurm_command(
     run_dir: RunDir = None,
     store: StorePath = Path("runs/store"),
     as_json: AsJson = False,
+    ray: WithRay = True,
     only: Only = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the sbatch text and submit nothing.")] = False,
     sweep: Annotated[bool, typer.Option("--sweep", help="Run the config's sweep, all in one job.")] = False,
@@ -45,15 +46,17 @@ def slurm_command(
     from sandwiching.launch.submissions import refuse_second
     from sandwiching.training.artifacts import write_atomic
 
+    settings = load(config, overrides or ())
     if array is not None and not sweep:
         raise ValueError("--array: only the trials of a sweep can be shared out; add --sweep")
-    if sweep and only is not None:
-        raise ValueError("--only: a sweep runs what its objective needs; leave one of --sweep and --only out")
-    settings = load(config, overrides or ())
+    if sweep and (only is not None or not ray):
+        raise ValueError("--sweep: trials run on Ray, and run what the objective needs; leave --only and --no-ray out")
+    if not ray and settings.resources.nodes > 1:
+        raise ValueError(f"--no-ray: is one process on one node; resources.nodes is {settings.resources.nodes}")
     settings, job_settings = for_sweep(settings, array) if sweep else (settings, settings)
     folder = run_dir or Path("runs") / settings.name
     base = next_submission(folder.absolute())
-    words = ["sweep"] if sweep else run_words(only)
+    words = ["sweep"] if sweep else run_words(only, ray)
     text = script(job_settings, folder.absolute(), store.absolute(), base, words, array)
     if dry_run:
         typer.echo(text, nl=False)
@@ -120,9 +123,9 @@ def ray_command(
     raise typer.Exit(code)
 
 
-def run_words(only: str | None) -> list[str]:
-    """`run`, of one stage where one is named."""
-    return ["run"] if only is None else ["run", "--only", only]
+def run_words(only: str | None = None, ray: bool = True) -> list[str]:
+    """`run` with its options."""
+    return ["run", *([] if only is None else ["--only", only]), *([] if ray else ["--no-ray"])]
 
 
 def state_line(run_dir: Path) -> str:
@@ -155,7 +158,7 @@ def planned_script(config: Config, run_dir: Path, store: Path) -> str | None:
     """What `submit slurm` would submit, of a config that says something of SLURM."""
     if config.slurm == SlurmConfig():
         return None
-    return script(config, run_dir.absolute(), store.absolute(), next_submission(run_dir.absolute()), run_words(None))
+    return script(config, run_dir.absolute(), store.absolute(), next_submission(run_dir.absolute()), run_words())
 
 
 def script(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ def init_process_group() -> None:
     it, the name is not needed: it is removed here, so that even a kill -9 leaks nothing.
     """
     single_process_env()
+    use_extensions_of_environment()
     remove_stale_locks()
     import deepspeed
 
@@ -71,10 +73,21 @@ def init_process_group() -> None:
         file.unlink(missing_ok=True)
 
 
+def use_extensions_of_environment() -> None:
+    """Ops that DeepSpeed compiles lie in the Python environment that they are compiled for, where it can be written.
+
+    In torch's own place, the home, environments with other versions of DeepSpeed would compile over each other.
+    """
+    place = Path(sys.prefix) / "torch_extensions"
+    if place.exists() or os.access(sys.prefix, os.W_OK):
+        os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(place))
+
+
 def remove_stale_locks() -> None:
     """A build that was killed leaves a lock on which every later start would wait for ever; a young one is at work."""
-    root = Path(get_default_build_root())
-    for lock in root.glob("*/*/lock") if root.exists() else ():
+    named = os.environ.get("TORCH_EXTENSIONS_DIR")
+    root, pattern = (Path(named), "*/lock") if named else (Path(get_default_build_root()), "*/*/lock")
+    for lock in root.glob(pattern) if root.exists() else ():
         if time.time() - lock.stat().st_mtime > BUILD_SECONDS:
             shutil.rmtree(lock.parent, ignore_errors=True)  # another rank may be first
 

@@ -27,6 +27,7 @@ from sandwiching.launch.head_watch import HeadWatch
 from sandwiching.launch.paths import with_absolute_paths
 from sandwiching.launch.session import prepared_graph
 from sandwiching.launch.stopping import StopSignals
+from sandwiching.launch.sweep.leftovers import delete_leftovers
 from sandwiching.launch.sweep.objective import trial_graph
 from sandwiching.launch.sweep.outcome import begun_line, ended_line, show_outcome, write_outcome
 from sandwiching.launch.sweep.room import all_at_once, most_steps
@@ -83,6 +84,7 @@ class Sweep:
             with self.trials.alone():
                 record = self.trials.unfinished() or self._new()
             if record is None or self._configured(record):
+                delete_leftovers(self.trials.read(), self.store, self.config.resources)
                 if self.signals.asked:
                     self.trials.ask_to_stop()
                 if record is not None:
@@ -140,6 +142,7 @@ def run_sweep(config: Config, store: Store, run_dir: Path, attempt: Attempt) -> 
     if sum(record.final for record in sweep.trials.read()) < sweep.total:
         drive(sweep, attempt.abandon)
     records = sweep.trials.read()
+    delete_leftovers(records, store, config.resources)
     ended = [record for record in records if record.final]
     outcome = write_outcome(asked, records, run_dir)
     show_outcome(outcome, console)

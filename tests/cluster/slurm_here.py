@@ -109,6 +109,12 @@ class Cluster:
         asked = ("--partition=high", "--nodes=2", "--exclusive", "--time=00:02:00", "--output=/dev/null")
         return self.run("sbatch", "--parsable", *asked, f"--wrap=sleep {seconds:g}").stdout.strip()
 
+    def end_time_soon(self, job: str) -> None:
+        """Cut a running job's time to what it has had and two minutes: SLURM warns it at its next look (30 s)."""
+        used = self.run("squeue", "--noheader", f"--jobs={job}", "--format=%M").stdout.strip()
+        done = self.run("scontrol", "update", f"JobId={job}", f"TimeLimit={int(used.split(':')[-2]) + 2}")
+        assert done.returncode == 0, done.stderr
+
     def start(self, folder: Path, driver: str, *overrides: str, python: str = f'exec {sys.executable} "$@"') -> str:
         """A job of tiny whose `sandwich` and `python` are these lines of bash; its output is folder/1.log."""
         programs = folder / "bin dir"
@@ -136,6 +142,11 @@ class Cluster:
         return self.wait_for(
             lambda: state if (state := self.state(job)) in states else None, timeout, f"end of job {job}"
         )
+
+    def wait_for_all(self, job: str, states: set[str], timeout: float) -> set[str]:
+        """The states of all tasks of an array once each is one of `states`."""
+        self.wait_for(lambda: "yes" if set(self.state(job).split()) <= states else None, timeout, f"end of {job}")
+        return set(self.state(job).split())
 
     def wait_for(self, look: Callable[[], str | None], timeout: float, what: str) -> str:
         """What `look` finds, asked until it finds something."""

@@ -128,6 +128,7 @@ def two_places(placement: str, start_timeout: float = 120.0) -> ResourcesConfig:
     )
 
 
+@pytest.mark.slow
 def test_a_node_killed_in_ppo_changes_nothing(nodes: Nodes, reward_artifact: Path, tmp_path: Path) -> None:
     resources = two_places("spread")
     right, lost = ppo(tmp_path / "right", reward_artifact, 6), ppo(tmp_path / "lost", reward_artifact, 6)
@@ -161,6 +162,7 @@ def test_what_cannot_fit_fails_at_once_and_says_what_is_missing(
     assert str(failure.value).count("has 0 CPUs") == 1
 
 
+@pytest.mark.slow
 def test_a_run_that_lost_a_node_waits_for_another(nodes: Nodes, reward_artifact: Path, tmp_path: Path) -> None:
     resources = two_places("strict_spread")
     call = ppo(tmp_path / "ppo", reward_artifact, 4)
@@ -176,6 +178,7 @@ def test_a_run_that_lost_a_node_waits_for_another(nodes: Nodes, reward_artifact:
     assert [row["step"] for row in results(call)] == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_a_node_that_does_not_come_back_is_missed_in_words(nodes: Nodes, reward_artifact: Path, tmp_path: Path) -> None:
     resources = two_places("strict_spread", start_timeout=60)
     call = ppo(tmp_path / "ppo", reward_artifact, 50)

@@ -171,6 +171,7 @@ def test_the_head_listens_on_loopback_alone(head: Head) -> None:
     assert {host for host, port in listening if port == head.dashboard} == {"127.0.0.1"}
 
 
+@pytest.mark.slow
 def test_a_job_saves_when_cancelled_and_the_same_submission_finishes_it(head: Head, here: Path) -> None:
     options = [*SMALL, "ppo.steps=30"]
     first = head.submit(*options, "--no-follow", "--json", folder=here)
@@ -205,6 +206,7 @@ def test_a_job_saves_when_cancelled_and_the_same_submission_finishes_it(head: He
     assert found["ray"].endswith("SUCCEEDED")
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_the_job_and_its_failure_has_the_drivers_exit_code(head: Head, here: Path) -> None:
     command = [BIN / "sandwich", "submit", "ray", "tiny", *SMALL, "--address", head.address]
     process = subprocess.Popen(command, cwd=here, env=head.environment(), stdout=subprocess.PIPE, text=True)
@@ -230,6 +232,7 @@ def test_ctrl_c_leaves_the_job_and_its_failure_has_the_drivers_exit_code(head: H
     assert "FAILED with exit code 2" in too_much.stdout
 
 
+@pytest.mark.slow
 def test_a_killed_head_ends_the_driver_in_one_line(here: Path) -> None:
     head = Head()
     try:

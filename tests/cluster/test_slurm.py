@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from sandwiching.launch.slurm_fit import partitions_here
 pytestmark = pytest.mark.cluster
 
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL"}
-SMALL = ["arms.ceiling=null", "reward_model.members=1", "resources.cpus=2"]
+SMALL = ["arms.ceiling=null", "reward_model.members=1", "ppo.steps=12", "tracking.to=[]"]
 TWO_NODES = ["resources.nodes=2", "resources.cpus=1", "resources.learner_ranks=2", "resources.rollout_engines=2"]
 MINUTES = 60.0
 
@@ -24,8 +25,12 @@ MINUTES = 60.0
 def here(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to work in, with a name that has to be quoted; this process asks the test's cluster too."""
     monkeypatch.setenv("SLURM_CONF", str(cluster.root / "slurm.conf"))
-    folder = tmp_path / "it's 100% mine"
-    folder.mkdir()
+    return a_folder(tmp_path)
+
+
+def a_folder(parent: Path) -> Path:
+    folder = parent / "it's 100% mine"
+    folder.mkdir(parents=True)
     return folder
 
 
@@ -36,8 +41,8 @@ def submitted(cluster: Any, here: Path, *overrides: str) -> str:
     return json.loads(done.stdout)["job"]
 
 
-def log_of(here: Path) -> str:
-    file = here / "runs/tiny/slurm/1.log"
+def log_of(here: Path, submission: int = 1) -> str:
+    file = here / f"runs/tiny/slurm/{submission}.log"
     return file.read_text() if file.exists() else ""
 
 
@@ -45,12 +50,16 @@ def status(cluster: Any, here: Path) -> dict[str, Any]:
     return json.loads(cluster.sandwich("status", "tiny", "--json", folder=here).stdout)
 
 
-def at_work(cluster: Any, here: Path) -> str | None:
-    """The last stage of the pipeline but one, once it has made a step: PPO."""
-    if not (here / "runs/tiny/plan.json").exists():
-        return None
-    stages = {stage["stage"]: stage for stage in status(cluster, here)["stages"]}
-    return "ppo" if stages["ppo"]["step"] else None
+def last_step(here: Path) -> int:
+    """That PPO has recorded."""
+    files = list(here.glob("runs/store/ppo-*/metrics.jsonl"))
+    lines = files[0].read_text().splitlines() if files else []
+    return len(lines)
+
+
+def at_step(cluster: Any, here: Path, step: int) -> None:
+    """Wait until PPO has recorded so many steps."""
+    cluster.wait_for(lambda: "yes" if last_step(here) >= step else None, 6 * MINUTES, f"step {step} of PPO")
 
 
 def left_in_tmp() -> set[Path]:
@@ -104,43 +113,83 @@ def test_what_could_never_start_is_refused_at_once(cluster: Any, here: Path, ove
     assert read_jobs(here / "runs/tiny") == []
 
 
-def test_one_node(cluster: Any, here: Path) -> None:
-    job = submitted(cluster, here, "resources.cpus=2")
+def without_ppo(store: Path, here: Path) -> None:
+    """The finished stages before PPO, as another run's store."""
+    others = shutil.ignore_patterns("ppo-*", ".ppo-*", "check-*", ".check-*", "ray")
+    shutil.copytree(store, here / "runs/store", ignore=others)
+
+
+def weights(here: Path) -> bytes:
+    (file,) = here.glob("runs/store/ppo-*/model/model.safetensors")
+    return file.read_bytes()
+
+
+def test_two_nodes_preempted_in_ppo_end_with_the_weights_of_an_undisturbed_run(
+    cluster: Any, here: Path, tmp_path: Path
+) -> None:
+    before = left_in_tmp()
+    job = submitted(cluster, here, *SMALL, *TWO_NODES)
     second = cluster.sandwich("submit", "slurm", "tiny", folder=here)
     assert second.returncode == 2
     assert f"has a job already: SLURM job {job}" in second.stderr
+    at_step(cluster, here, 2)
+    assert cluster.wait(cluster.preempt(1), ENDED, 2 * MINUTES) == "COMPLETED"
     assert_done(cluster, here, job)
+    for words in ("Ray: 2 of 2 nodes", "SIGUSR1 from SLURM", "queued again", "start 2"):
+        assert words in log_of(here)
+    assert [attempt.exit_code for attempt in read_attempts(here / "runs/tiny")] == [75, 0]
+    assert left_in_tmp() <= before
     assert f"SLURM job {job}: COMPLETED" in cluster.sandwich("status", "tiny", folder=here).stdout
 
-
-def test_two_nodes_over_ray(cluster: Any, here: Path) -> None:
-    before = left_in_tmp()
-    job = submitted(cluster, here, *SMALL, *TWO_NODES)
-    assert_done(cluster, here, job)
-    assert "Ray: 2 of 2 nodes" in log_of(here)
-    assert left_in_tmp() <= before
+    right = a_folder(tmp_path / "right")
+    without_ppo(here / "runs/store", right)
+    one_node = ("resources.nodes=1", "resources.cpus=2")
+    cluster.sandwich("run", "tiny", *SMALL, *TWO_NODES, *one_node, "--only", "ppo", folder=right, timeout=4 * MINUTES)
+    assert weights(here) == weights(right)
 
 
-def test_a_preempted_run_is_queued_again_and_finishes(cluster: Any, here: Path) -> None:
-    job = submitted(cluster, here, *SMALL, "ppo.steps=12", "resources.checkpoint_every=1")
-    cluster.wait_for(lambda: at_work(cluster, here), 6 * MINUTES, "PPO at work")
-    assert cluster.wait(cluster.preempt(3), ENDED, 2 * MINUTES) == "COMPLETED"
-    assert_done(cluster, here, job)
-    assert "SIGUSR1 from SLURM" in log_of(here)
-    assert "queued again" in log_of(here)
-    assert f"job {job} on n1, start 2" in log_of(here) or f"job {job} on n2, start 2" in log_of(here)
-    assert [attempt.exit_code for attempt in read_attempts(here / "runs/tiny")] == [75, 0]
+def test_preempted_cancelled_and_out_of_time_in_ppo_it_ends_with_the_same_weights(
+    cluster: Any, here: Path, tmp_path: Path
+) -> None:
+    """One node, one process; behind the stages of an undisturbed run."""
+    settings = (*SMALL, "ppo.steps=150", "resources.cpus=1", "--no-ray")
+    right = a_folder(tmp_path / "right")
+    cluster.sandwich("run", "tiny", *settings, "--only", "ppo", folder=right, timeout=4 * MINUTES)
+    without_ppo(right / "runs/store", here)
 
-
-def test_a_cancelled_run_stays_away_and_can_be_resumed(cluster: Any, here: Path) -> None:
-    job = submitted(cluster, here, *SMALL, "ppo.steps=12", "resources.checkpoint_every=1")
-    cluster.wait_for(lambda: at_work(cluster, here), 6 * MINUTES, "PPO at work")
+    job = submitted(cluster, here, *settings, "--only", "ppo")
+    at_step(cluster, here, 2)
+    assert cluster.wait(cluster.preempt(1), ENDED, 2 * MINUTES) == "COMPLETED"
+    cluster.says(here / "runs/tiny/slurm", "start 2", MINUTES)
+    at_step(cluster, here, last_step(here) + 2)
     done = cluster.sandwich("status", "tiny", "--cancel", folder=here)
     assert done.returncode == 0, done.stderr
     assert f"cancelled SLURM job {job}" in done.stderr
-    assert cluster.wait(job, ENDED, 2 * MINUTES) == "CANCELLED"
+    assert cluster.wait(job, ENDED, MINUTES) == "CANCELLED"
     with pytest.raises(ValueError, match="no SLURM job of this run"):
         cancel(here / "runs/tiny")
+
+    job = submitted(cluster, here, *settings, "--only", "ppo")
+    at_step(cluster, here, last_step(here) + 2)
+    cluster.end_time_soon(job)
+    assert cluster.wait(job, ENDED, 5 * MINUTES) == "COMPLETED"
+    assert log_of(here).count("queued again") == log_of(here, 2).count("queued again") == 1
+    assert [attempt.exit_code for attempt in read_attempts(here / "runs/tiny")] == [75, 75, 75, 0]
+    assert weights(here) == weights(right)
+
+
+@pytest.mark.slow
+def test_one_node(cluster: Any, here: Path) -> None:
+    job = submitted(cluster, here, "resources.cpus=2")
+    assert_done(cluster, here, job)
+
+
+@pytest.mark.slow
+def test_what_a_cancelled_job_saved_goes_on_without_slurm(cluster: Any, here: Path) -> None:
+    job = submitted(cluster, here, *SMALL, "resources.cpus=2", "resources.checkpoint_every=1")
+    at_step(cluster, here, 3)
+    cluster.sandwich("status", "tiny", "--cancel", folder=here)
+    assert cluster.wait(job, ENDED, 2 * MINUTES) == "CANCELLED"
     config = "runs/tiny/slurm/1.yaml"
     again = cluster.sandwich("run", config, "--no-ray", "--json", folder=here, timeout=6 * MINUTES)
     assert again.returncode == 0, again.stderr
@@ -149,3 +198,18 @@ def test_a_cancelled_run_stays_away_and_can_be_resumed(cluster: Any, here: Path)
     ppo = next(stage for stage in found["stages"] if stage["stage"] == "ppo")
     assert ppo["attempt"] == 2
     assert cluster.state(job) in ("CANCELLED", "")
+
+
+@pytest.mark.slow
+def test_a_sweep_as_an_array_of_two_jobs(cluster: Any, here: Path) -> None:
+    settings = ("resources.cpus=2", "sweep.trials=4")
+    done = cluster.sandwich(
+        *("submit", "slurm", "tiny_sweep", "--sweep", "--array", 2, *settings, "--json"), folder=here
+    )
+    assert done.returncode == 0, done.stderr
+    job = json.loads(done.stdout)["job"]
+    assert cluster.wait_for_all(job, ENDED, 20 * MINUTES) == {"COMPLETED"}
+    trials = json.loads((here / "runs/tiny_sweep/sweep.json").read_text())["trials"]
+    assert sorted(trial["number"] for trial in trials) == [0, 1, 2, 3]
+    assert {trial["state"] for trial in trials} <= {"done", "pruned"}
+    assert len(list((here / "runs/store").glob("sft-*"))) == 1

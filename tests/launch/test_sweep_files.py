@@ -17,6 +17,7 @@ from rich.console import Console
 from sandwiching.configs.load import load
 from sandwiching.configs.schema import Config
 from sandwiching.launch.failures import Terminated
+from sandwiching.launch.sweep.leftovers import delete_leftovers
 from sandwiching.launch.sweep.outcome import ended_line, make_outcome, ranked, short_names, show_outcome, write_outcome
 from sandwiching.launch.sweep.plots import write_plots
 from sandwiching.launch.sweep.session import Sweep, decisive, differences, refuse_another_sweep
@@ -176,6 +177,21 @@ def test_after_a_signal_no_trial_begins_and_those_at_work_are_asked(tmp_path: Pa
     sweep.trials.release(record.number)
     open_sweep(tmp_path).begin()
     assert not (sweep.trials.folder(record.number) / STOP).exists()
+
+
+def test_what_asha_ended_keeps_no_checkpoints_unless_somebody_works_on_it(tmp_path: Path) -> None:
+    sweep = open_sweep(tmp_path)
+    names = {"ended": "ppo-1", "at work": "ppo-2", "done": "ppo-3", "another's": "ppo-4"}
+    for name in names.values():
+        (sweep.store.root / name / "checkpoints/step_2").mkdir(parents=True)
+        (sweep.store.root / name / "attempt").write_text("1")
+    (sweep.store.root / "ppo-3/manifest.json").write_text("{}")
+    record = replace(begun(sweep), state="pruned", stages={name: names[name] for name in ("ended", "at work", "done")})
+    other = replace(record, number=1, state="interrupted", stages={"another's": "ppo-4"})
+    with sweep.store.claim("ppo", "2", print):
+        delete_leftovers([record, other], sweep.store, sweep.config.resources)
+    left = {file.parents[1].name for file in sweep.store.root.glob("*/checkpoints/step_2")}
+    assert left == {"ppo-2", "ppo-3", "ppo-4"}
 
 
 def test_a_folder_holds_one_sweep(tmp_path: Path) -> None:

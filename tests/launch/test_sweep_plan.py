@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sandwiching.configs.load import load
+from sandwiching.launch.estimate import StageDisk
 from sandwiching.launch.graph import build_graph
+from sandwiching.launch.plan import PlannedStage, sweep_disk
 from sandwiching.launch.sweep.objective import means, trial_graph
 from sandwiching.launch.sweep.plan import PlannedSweep, plan_sweep
 from sandwiching.launch.sweep.room import all_at_once, most_steps
@@ -91,6 +94,16 @@ def test_time_is_known_once_each_stage_has_run(tmp_path: Path) -> None:
     assert planned(tmp_path, "ppo.steps=8").seconds == 10 + 5 + 1 + 2 * 20 + 12 * 120
     other = planned(tmp_path, "model.path=EleutherAI/pythia-14m", "model.revision=main")
     assert other.seconds is None
+
+
+def test_disk_of_all_trials() -> None:
+    sft, ppo = planned_stage("sft", StageDisk(10, 1, 12)), planned_stage("ppo", StageDisk(20, 5, 35))
+    sweep = replace(planned(Path("/nowhere")), artifacts={"sft": 1, "ppo": 12}, parallel=3)
+    assert sweep_disk([sft, ppo], sweep) == 10 + 12 * 20 + 3 * 15
+
+
+def planned_stage(stage: str, disk: StageDisk) -> PlannedStage:
+    return PlannedStage(stage, stage, ["weak"], "run", "", None, None, [], disk)
 
 
 def test_room_for_all_trials() -> None:
