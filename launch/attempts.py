@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -73,38 +74,38 @@ class Attempt:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._restore()
-        if error is not None:
-            with self.log.open("a") as stream:
-                traceback.print_exception(error, file=stream)
         if error is None:
             self._end(ExitCode.DONE, None)
             return
-        code, message = explain(error)
-        self._end(code, message)
-        self._tell(message)
-        raise typer.Exit(code) from None
+        raise typer.Exit(self._fail(error)) from None
 
     def abandon(self, error: BaseException) -> None:
         """End this process with the error's message, from any thread: where the main one may wait for ever."""
-        with self.log.open("a") as stream:
-            traceback.print_exception(error, file=stream)
-        code, message = explain(error)
-        self._end(code, message)
+        code = self._fail(error)
         self.console.show_cursor()
-        self._tell(message)
         self.console.file.flush()
         os._exit(code)
 
+    def _fail(self, error: BaseException) -> ExitCode:
+        """Remember and tell what went wrong; on a full disk it is told alone."""
+        code, message = explain(error)
+        try:
+            with self.log.open("a") as stream:
+                traceback.print_exception(error, file=stream)
+            self._end(code, message)
+        except OSError as unwritten:
+            message = f"{message} (nor can {self.file.parent} be written: {unwritten.strerror})"
+        self.console.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+        self.console.print(f"log: {self.log}", highlight=False, soft_wrap=True)
+        return code
+
     def _restore(self) -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):  # the log's disk is full
+                stream.flush()
         for saved, number in zip(self.saved, (1, 2), strict=True):
             os.dup2(saved, number)
             os.close(saved)
-
-    def _tell(self, message: str) -> None:
-        self.console.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
-        self.console.print(f"log: {self.log}", highlight=False, soft_wrap=True)
 
     def _end(self, code: ExitCode, message: str | None) -> None:
         self.record = replace(self.record, ended=time.time(), exit_code=int(code), message=message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -57,6 +58,20 @@ def test_the_cause_is_taken_out_of_rays_wrapping() -> None:
     assert code == ExitCode.FAILED
     assert "a worker died" in message
     assert "out of memory" in explain(exceptions.OutOfMemoryError("killed"))[1]
+
+
+def test_what_cannot_be_remembered_is_told_all_the_same(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        with Attempt(tmp_path):
+            shutil.rmtree(tmp_path / "attempts")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises((typer.Exit, click.exceptions.Exit)) as stop:
+        fail()
+    assert stop.value.exit_code == ExitCode.FAILED
+    said = capfd.readouterr().err
+    assert "the disk is full" in said
+    assert f"nor can {tmp_path / 'attempts'} be written: No such file or directory" in said
 
 
 def test_attempts_are_numbered_logged_and_ended(tmp_path: Path) -> None:
