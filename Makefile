@@ -5,6 +5,9 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 PIP := $(BIN)/pip --quiet --quiet --disable-pip-version-check
 PYTEST := $(BIN)/pytest -q
+# A module's tests stay in one process, with a thread each: two that compute with two threads wait for each other.
+WORKERS ?= 2
+PARALLEL := OMP_NUM_THREADS=1 $(PYTEST) -n $(WORKERS) --dist loadfile
 
 .PHONY: setup setup-vllm setup-slurm demo test test-slow test-gpu test-vllm test-cluster check bench
 
@@ -36,7 +39,7 @@ demo: setup
 	$(BIN)/sandwich run configs/capitals.yaml
 
 test: setup
-	$(PYTEST) -m "not gpu and not slow and not vllm and not cluster"
+	$(PARALLEL) -m "not gpu and not slow and not vllm and not cluster"
 
 test-slow: setup setup-slurm
 	$(PYTEST) -m "slow and not gpu and not vllm"
@@ -48,7 +51,7 @@ test-vllm: setup setup-vllm
 	$(PYTEST) -m "vllm and not cluster"
 
 test-cluster: setup setup-slurm
-	$(PYTEST) -m "cluster and not slow"
+	$(PARALLEL) -m "cluster and not slow"
 
 # As root, as in a container of CI; elsewhere install them yourself.
 setup-slurm:

@@ -128,9 +128,9 @@ class Cluster:
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
-    def says(self, folder: Path, words: str, timeout: float = 30) -> None:
-        """Wait until that job has written these words."""
-        log = folder / "1.log"
+    def says(self, folder: Path, words: str, timeout: float = 30, submission: int = 1) -> None:
+        """Wait until a job has written these words into folder/N.log."""
+        log = folder / f"{submission}.log"
         self.wait_for(lambda: "yes" if log.exists() and words in log.read_text() else None, timeout, words)
 
     def state(self, job: str) -> str:

@@ -144,7 +144,7 @@ def test_two_nodes_preempted_in_ppo_end_with_the_weights_of_an_undisturbed_run(
     right = a_folder(tmp_path / "right")
     without_ppo(here / "runs/store", right)
     one_node = ("resources.nodes=1", "resources.cpus=2")
-    cluster.sandwich("run", "tiny", *SMALL, *TWO_NODES, *one_node, "--only", "ppo", folder=right, timeout=4 * MINUTES)
+    cluster.sandwich("run", "tiny", *SMALL, *TWO_NODES, *one_node, "--only", "ppo", folder=right, timeout=8 * MINUTES)
     assert weights(here) == weights(right)
 
 
@@ -152,9 +152,9 @@ def test_preempted_cancelled_and_out_of_time_in_ppo_it_ends_with_the_same_weight
     cluster: Any, here: Path, tmp_path: Path
 ) -> None:
     """One node, one process; behind the stages of an undisturbed run."""
-    settings = (*SMALL, "ppo.steps=150", "resources.cpus=1", "--no-ray")
+    settings = (*SMALL, "ppo.steps=80", "resources.cpus=1", "--no-ray")
     right = a_folder(tmp_path / "right")
-    cluster.sandwich("run", "tiny", *settings, "--only", "ppo", folder=right, timeout=4 * MINUTES)
+    cluster.sandwich("run", "tiny", *settings, "--only", "ppo", folder=right, timeout=8 * MINUTES)
     without_ppo(right / "runs/store", here)
 
     job = submitted(cluster, here, *settings, "--only", "ppo")
@@ -170,7 +170,7 @@ def test_preempted_cancelled_and_out_of_time_in_ppo_it_ends_with_the_same_weight
         cancel(here / "runs/tiny")
 
     job = submitted(cluster, here, *settings, "--only", "ppo")
-    at_step(cluster, here, last_step(here) + 2)
+    cluster.says(here / "runs/tiny/slurm", "start 1", MINUTES, submission=2)
     cluster.end_time_soon(job)
     assert cluster.wait(job, ENDED, 5 * MINUTES) == "COMPLETED"
     assert log_of(here).count("queued again") == log_of(here, 2).count("queued again") == 1
