@@ -134,10 +134,7 @@ def preempt(world: Slurm, run: Run) -> None:
 
 def end_of_time(world: Slurm, run: Run) -> None:
     """SLURM warns it signal_seconds before, and it is queued again."""
-    world.cluster.end_time_soon(run.job)
-    log = run.root / "run/slurm/1.log"
-    run.wait(lambda: "SIGUSR1 from SLURM" in log.read_text())
-    run.wait(lambda: "start 2" in log.read_text())
+    world.cluster.run_out_of_time(run.job, run.root / "run/slurm/1.log", PATIENCE)
 
 
 def fail_node(world: Slurm, run: Run) -> None:

@@ -109,10 +109,22 @@ class Cluster:
         asked = ("--partition=high", "--nodes=2", "--exclusive", "--time=00:02:00", "--output=/dev/null")
         return self.run("sbatch", "--parsable", *asked, f"--wrap=sleep {seconds:g}").stdout.strip()
 
-    def end_time_soon(self, job: str) -> None:
-        """Cut a running job's time to what it has had and two minutes: SLURM warns it at its next look (30 s)."""
+    def run_out_of_time(self, job: str, log: Path, timeout: float) -> None:
+        """Cut a running job's time to what it has had and two minutes, of which SLURM warns it at its next look (30 s).
+
+        Once it is queued again, with `log` saying so, it has an hour.
+        """
+        before = log.read_text().count("queued again")
         used = self.run("squeue", "--noheader", f"--jobs={job}", "--format=%M").stdout.strip()
-        done = self.run("scontrol", "update", f"JobId={job}", f"TimeLimit={int(used.split(':')[-2]) + 2}")
+        self.set_time(job, int(used.split(":")[-2]) + 2)
+        self.wait_for(
+            lambda: "yes" if log.read_text().count("queued again") > before else None, timeout, f"{log}: queued again"
+        )
+        self.set_time(job, 60)
+
+    def set_time(self, job: str, minutes: int) -> None:
+        """The job's time limit."""
+        done = self.run("scontrol", "update", f"JobId={job}", f"TimeLimit={minutes}")
         assert done.returncode == 0, done.stderr
 
     def start(self, folder: Path, driver: str, *overrides: str, python: str = f'exec {sys.executable} "$@"') -> str:
