@@ -5,7 +5,6 @@ sft -> pairs -> judgements (a tier) -> reward_model (a member) -> ppo (an arm) -
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from sandwiching.configs.keyed import key_settings
 from sandwiching.configs.load import arm_config
 from sandwiching.configs.schema import Config
 from sandwiching.launch.stages import STAGES
@@ -43,7 +43,7 @@ class Node:
     @cached_property
     def key_inputs(self) -> dict[str, Any]:
         """Everything that decides the content, apart from the parents."""
-        blocks = {name: dataclasses.asdict(block) for name, block in self.blocks.items()}
+        blocks = {name: key_settings(block) for name, block in self.blocks.items()}
         for block, name in PATHS:
             blocks.get(block, {}).pop(name, None)
         if self.stage == "reward_model":

@@ -7,15 +7,8 @@ from hypothesis import strategies as st
 
 from sandwiching.tasks.answers import candidates, misleading, names_right
 from sandwiching.tasks.facts import Fact, facts
-from sandwiching.tasks.people import (
-    LONGEST_ANSWER,
-    Habits,
-    Knowledge,
-    Person,
-    boldness,
-    estimated_tokens,
-    fitted_knowledge,
-)
+from sandwiching.tasks.habits import Habits, boldness
+from sandwiching.tasks.people import LONGEST_ANSWER, Knowledge, Person, estimated_tokens, fitted_knowledge
 from sandwiching.tasks.records import Pair, Prompt
 
 FACTS = {fact.id: fact for fact in facts(["capital", "neighbour"], 500_000)}
