@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from statistics import NormalDist
 
 from sandwiching.configs.schema import PeopleKind
-from sandwiching.tasks.columns import hash_rater
+from sandwiching.tasks.columns import hash_rater, prompt_id
 from sandwiching.tasks.habits import Habits, decide, logit, luck, pair_appeal
 from sandwiching.tasks.populations import habits_of, kinds_of
-from sandwiching.tasks.records import Judgement, Pair, Preference, Text, Tier
+from sandwiching.tasks.records import Judgement, Pair, Preference, Tier
 
-Truth = Mapping[tuple[Text, str, str], int]
-"""By prompt and responses in alphabetical order: 1 when the first of them is the better one, -1, or 0."""
+Truth = Mapping[tuple[str, str, str], int]
+"""By prompt id and responses in alphabetical order: 1 when the first of them is the better one, -1, or 0."""
 
 CHANCE = 0.5
 
@@ -35,7 +35,7 @@ class FilePerson:
     ability: float
     spread: float
     habits: Habits
-    truth: dict
+    truth: Truth
     competence: float = CHANCE
     topics: Mapping[str, float] = field(default_factory=dict)
     kind: str = "ordinary"
@@ -69,7 +69,7 @@ class FilePerson:
             return ruled
         if lapse < self.habits.lapse:
             return side < 0.5, 0.5
-        truth = self.truth.get((pair.prompt.text, one, other), 0) if self.truth else 0
+        truth = self.truth.get((pair.prompt.id, one, other), 0)
         if truth and looked_up < self.habits.source_access:
             first, confidence = truth > 0, 0.95
         else:
@@ -99,7 +99,7 @@ def file_people(
             ability=NormalDist().inv_cdf((number + 0.5) / size),
             spread=population[kind].ability_spread or 0.0,
             habits=habits_of(population[kind]),
-            truth=dict(truth),
+            truth=truth,
             competence=CHANCE if (given := population[kind].competence) is None else given,
             topics=population[kind].topics,
             kind=kind,
@@ -108,13 +108,13 @@ def file_people(
     ]
 
 
-def majority_truth(judgements: Iterable[Judgement]) -> dict[tuple[Text, str, str], int]:
+def majority_truth(judgements: Iterable[Judgement]) -> dict[tuple[str, str, str], int]:
     """Which response the majority of these judgements prefers; 0 where it is split."""
-    votes: dict[tuple[Text, str, str], Counter[int]] = {}
+    votes: dict[tuple[str, str, str], Counter[int]] = {}
     for judgement in judgements:
         one, other = sorted((judgement.response_a, judgement.response_b))
         for_one = {"a": judgement.response_a == one, "b": judgement.response_b == one}.get(judgement.preference)
-        count = votes.setdefault((judgement.prompt, one, other), Counter())
+        count = votes.setdefault((prompt_id(judgement.prompt), one, other), Counter())
         if for_one is not None and one != other:
             count[1 if for_one else -1] += 1
     return {key: (count[1] > count[-1]) - (count[1] < count[-1]) for key, count in votes.items()}
