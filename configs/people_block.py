@@ -25,7 +25,7 @@ class PeopleKind:
     topics: dict[str, float] = field(default_factory=dict)
     """Competence by topic (the prompt's kind in capitals, its group in a file) where it is another one."""
     ability_spread: float | None = None
-    """Standard deviation between people: of the log-odds of knowing; in a file, of the log of how much they discern."""
+    """Standard deviation between people: of the log-odds of knowing; in a file, of a lapse (its mean stays)."""
     misconception: float | None = None
     """Probability that who does not know takes the more familiar name for right (capitals)."""
     myths: list[str] = field(default_factory=list)

@@ -1,13 +1,12 @@
 """Simulated people who judge the pairs of a file of judgements: by the look of the texts, and by a truth where the
 file has one (the majority verdict of a tier).
 
-log-odds of `one` = discernment (logit(competence) truth + appeal) + the habits of habits.py; discernment =
-exp(ability_spread N(0, 1)), truth = 1, -1, or 0 where it is not known.
+log-odds of `one` = logit(competence) truth + the habits of habits.py; truth = 1, -1, or 0 where it is not known. People
+differ in how often they click at random (ability_spread).
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,9 +14,10 @@ from statistics import NormalDist
 
 from sandwiching.configs.schema import PeopleKind
 from sandwiching.tasks.columns import hash_rater, prompt_id
-from sandwiching.tasks.habits import Habits, decide, logit, luck, pair_appeal
+from sandwiching.tasks.habits import Habits, decide, lapses, logit, luck, pair_appeal
 from sandwiching.tasks.populations import habits_of, kinds_of
 from sandwiching.tasks.records import Judgement, Pair, Preference, Tier
+from sandwiching.tasks.splits import rank
 
 Truth = Mapping[tuple[str, str, str], int]
 """By prompt id and responses in alphabetical order: 1 when the first of them is the better one, -1, or 0."""
@@ -27,13 +27,12 @@ CHANCE = 0.5
 
 @dataclass(slots=True)
 class FilePerson:
-    """A rater of any text. `seed` and `id` fix all luck; ability: a draw of N(0, 1)."""
+    """A rater of any text. `seed` and `id` fix all luck; lapse: this person's."""
 
     id: str
     tier: Tier
     seed: int
-    ability: float
-    spread: float
+    lapse: float
     habits: Habits
     truth: Truth
     competence: float = CHANCE
@@ -67,7 +66,7 @@ class FilePerson:
         ruled = self.habits.by_rule(one, other, one_first, coin=side < 0.5)
         if ruled is not None:
             return ruled
-        if lapse < self.habits.lapse:
+        if lapse < self.lapse:
             return side < 0.5, 0.5
         truth = self.truth.get((pair.prompt.id, one, other), 0)
         if truth and looked_up < self.habits.source_access:
@@ -78,11 +77,11 @@ class FilePerson:
 
     def log_odds(self, pair: Pair, one: str, other: str, one_first: bool, truth: int) -> float:
         """Of `one` over `other`."""
-        seen = logit(self.topics.get(pair.prompt.group, self.competence)) * truth
+        log_odds = logit(self.topics.get(pair.prompt.group, self.competence)) * truth
         if self.habits.appeal:
-            seen += self.habits.appeal * pair_appeal(self.seed, pair.id, one, other)
-        look = self.habits.wording(one, other) + self.habits.position(one_first) + self.habits.content(one, other)
-        return math.exp(self.spread * self.ability) * seen + look
+            log_odds += self.habits.appeal * pair_appeal(self.seed, pair.id, one, other)
+        look = self.habits.wording(one, other) + self.habits.content(one, other)
+        return log_odds + look + self.habits.position(one_first)
 
 
 def file_people(
@@ -91,20 +90,21 @@ def file_people(
     """A panel of `size` weak people; ids: theirs, instead of new ones."""
     kinds = kinds_of(population, size, f"population file {seed}")
     names = ids or [hash_rater(f"simulated weak file {seed} {number}") for number in range(size)]
+    order = {name: place for place, name in enumerate(sorted(names, key=lambda name: rank(f"ability {seed}", name)))}
+    abilities = [NormalDist().inv_cdf((order[name] + 0.5) / size) for name in names]
     return [
         FilePerson(
             id=name,
             tier="weak",
             seed=seed,
-            ability=NormalDist().inv_cdf((number + 0.5) / size),
-            spread=population[kind].ability_spread or 0.0,
+            lapse=lapses(population[kind].lapse or 0.0, population[kind].ability_spread or 0.0, [ability])[0],
             habits=habits_of(population[kind]),
             truth=truth,
             competence=CHANCE if (given := population[kind].competence) is None else given,
             topics=population[kind].topics,
             kind=kind,
         )
-        for number, (name, kind) in enumerate(zip(names, kinds, strict=True))
+        for name, kind, ability in zip(names, kinds, abilities, strict=True)
     ]
 
 

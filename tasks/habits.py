@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from statistics import NormalDist
+from statistics import NormalDist, fmean
 
 from sandwiching.tasks.names import fold, words
 
@@ -20,6 +21,10 @@ CONFIDENT = frozenset({"absolutely", "certainly", "clearly", "definitely", "obvi
 HEDGED = frozenset({"believe", "guess", "maybe", "might", "perhaps", "possibly", "probably", "think", "unsure"})
 RULE_CONFIDENCE = 0.75
 """How sure somebody says to be who goes by one rule."""
+
+
+QUANTILES = tuple(NormalDist().inv_cdf((index + 0.5) / 21) for index in range(21))
+"""People of all abilities, in numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,21 @@ def sigmoid(log_odds: float) -> float:
 def logit(probability: float) -> float:
     """Log-odds of a probability inside 0..1."""
     return math.log(probability / (1 - probability))
+
+
+def lapses(mean: float, spread: float, abilities: Sequence[float]) -> list[float]:
+    """Probability that people of these abilities, N(0, 1), click at random: sigmoid(offset - spread ability).
+
+    The offset is such that the mean over all people is `mean`.
+    """
+    if not 0 < mean < 1 or not spread:
+        return [mean] * len(abilities)
+    low, high = logit(mean) - 10 - 10 * spread, logit(mean) + 10 + 10 * spread
+    for _ in range(50):
+        middle = (low + high) / 2
+        found = fmean(sigmoid(middle + spread * quantile) for quantile in QUANTILES)
+        low, high = (middle, high) if found < mean else (low, middle)
+    return [sigmoid(low - spread * ability) for ability in abilities]
 
 
 @lru_cache(maxsize=100_000)

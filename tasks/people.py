@@ -12,12 +12,12 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from statistics import NormalDist, fmean
+from statistics import fmean
 
 from sandwiching.tasks.answers import FAMILIAR, candidates, familiarity, misleading, named, names_right
 from sandwiching.tasks.facts import Fact
 from sandwiching.tasks.geonames import Name, world
-from sandwiching.tasks.habits import Habits, decide, luck, pair_appeal, sigmoid
+from sandwiching.tasks.habits import QUANTILES, Habits, decide, luck, pair_appeal, sigmoid
 from sandwiching.tasks.names import words
 from sandwiching.tasks.records import Judgement, Pair, Preference, Tier
 
@@ -31,8 +31,6 @@ STYLES: tuple[tuple[str, float], ...] = (
 
 LONGEST_ANSWER = 12
 """In estimated tokens; longer sentences are left for a bare name, so that 15 tokens of SmolLM2 hold every answer."""
-
-QUANTILES = tuple(NormalDist().inv_cdf((index + 0.5) / 21) for index in range(21))
 
 
 @dataclass(frozen=True, slots=True)
