@@ -8,11 +8,14 @@ A vote on a pair with appeal b ~ N(0, 1):
 
 b is integrated for each pair (Gauss-Hermite). Votes on a pair come from different raters, so that how much people
 differ in their lapses changes nothing there; ability_spread is the one at which simulated raters differ as the real
-ones do. Limits: robust covariance of the estimates, clustered by group. Shapes: R rows (votes alike), B nodes of b.
+ones do. Lapses that explain no more than chance would are left out: without strong evidence for one response, a random
+click looks like a close call. Limits: robust covariance of the estimates, clustered by group. Shapes: R rows (votes
+alike), B nodes of b.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -28,8 +31,6 @@ NODES = 15
 SPREADS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 REPLICATES = 8
 """Simulated crowds a spread."""
-NO_LAPSE = 1e-3
-"""Lapses below it count as none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +101,17 @@ def fit_habits(votes: Votes, critical: float, seed: int = 0) -> Fit:
         raise ValueError("raters fit: no pair was judged twice, so that habits and the pairs' own appeal look alike")
     rows = _rows(votes)
     names = [name for name in LINKS if _tells(name, votes)]
-    place = _maximum(rows, names, torch.tensor([LINKS[name].start for name in names], dtype=torch.float64))
-    if "lapse" in names and _back(names, place)[names.index("lapse")] < NO_LAPSE:
-        kept = [index for index, name in enumerate(names) if name != "lapse"]
-        names = [names[index] for index in kept]
-        place = _maximum(rows, names, place[kept])
+    place = _maximum(rows, names, _starts(names))
+    without = [name for name in names if name != "lapse"]
+    other = _maximum(rows, without, _starts(without))
+    gain = log_likelihood(rows, names, place).sum() - log_likelihood(rows, without, other).sum()
+    if 2 * float(gain) <= math.log(votes.votes):  # the Bayesian information criterion
+        names, place = without, other
     error = _errors(rows, names, place, len(votes.groups))
     low, value, high = (_back(names, place + shift * critical * error) for shift in (-1, 0, 1))
     habits = {name: Estimate(*three) for name, *three in zip(names, value, low, high, strict=True)}
-    habits.setdefault("lapse", Estimate(0.0, 0.0, NO_LAPSE))
-    habits["ability_spread"] = _spread(votes, {name: one.value for name, one in habits.items()}, critical, seed)
+    if "lapse" in habits:
+        habits["ability_spread"] = _spread(votes, {name: one.value for name, one in habits.items()}, critical, seed)
     return Fit(habits, votes.votes, len(votes.pairs), len(votes.raters), len(votes.groups))
 
 
@@ -133,6 +135,10 @@ def _rows(votes: Votes) -> _Rows:
         pair_R=torch.tensor(pair_R),
         group_P=torch.tensor(votes.group_P),
     )
+
+
+def _starts(names: Sequence[str]) -> Tensor:
+    return torch.tensor([LINKS[name].start for name in names], dtype=torch.float64)
 
 
 def _back(names: Sequence[str], place: Tensor) -> list[float]:
@@ -223,6 +229,7 @@ def simulated(votes: Votes, habits: dict[str, float], seed: int) -> Votes:
     latent_V = logit_P[votes.pair_V] + habits["position_bias"] * votes.side_V + draw.logistic(size=votes.votes)
     band = habits.get("tie_band", 0.0)
     outcome_V = (latent_V > band).astype(int) - (latent_V < -band).astype(int)
-    lapses_K = lapses(habits["lapse"], habits["ability_spread"], draw.standard_normal(len(votes.raters)).tolist())
+    lapse, spread = habits.get("lapse", 0.0), habits.get("ability_spread", 0.0)
+    lapses_K = lapses(lapse, spread, draw.standard_normal(len(votes.raters)).tolist())
     lapse_V = draw.random(votes.votes) < np.array(lapses_K)[votes.rater_V]
     return votes.with_outcomes(np.where(lapse_V, draw.choice((-1, 1), votes.votes), outcome_V))
