@@ -32,7 +32,7 @@ from sandwiching.training.language_model import LanguageModel
 
 CHUNK = 32
 """Pairs asked about at once."""
-ANSWER_TOKENS = 48
+ANSWER_TOKENS = 32
 """Longest critique."""
 HELP = ("alone", "honest", "dishonest")
 

@@ -2,163 +2,79 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from sandwiching.tasks.chat_client import ChatClient, ChatError, ChatSettings
 from sandwiching.tasks.model_raters import ModelRater, by_text
 from sandwiching.tasks.records import Pair, Prompt
 
-SLOW = 0.05
-"""Seconds that an answer takes."""
-
-
-@dataclass
-class Server:
-    """Answers with the longer of two responses. trouble: by a word in the prompt, statuses before it is answered."""
-
-    url: str = ""
-    trouble: dict[str, list[int]] = field(default_factory=dict)
-    hangs: Counter[str] = field(default_factory=Counter)
-    seen: Counter[str] = field(default_factory=Counter)
-    bodies: list[dict[str, Any]] = field(default_factory=list)
-    keys: set[str | None] = field(default_factory=set)
-    now: int = 0
-    most: int = 0
-
-    async def answer(self, request: web.Request) -> web.Response:
-        """POST /v1/chat/completions."""
-        body = await request.json()
-        prompt = body["messages"][0]["content"]
-        self.now += 1
-        self.most = max(self.most, self.now)
-        self.seen[prompt] += 1
-        self.bodies.append(body)
-        self.keys.add(request.headers.get("Authorization"))
-        try:
-            await asyncio.sleep(SLOW)
-            for word, left in self.hangs.items():
-                if word in prompt and left:
-                    self.hangs[word] -= 1
-                    await asyncio.sleep(30)
-            for word, statuses in self.trouble.items():
-                if word in prompt and statuses:
-                    return web.Response(status=statuses.pop(0), headers={"Retry-After": "0.01"}, text="not now")
-        finally:
-            self.now -= 1
-        if "Response A:\n" in prompt:
-            first = prompt.split("Response A:\n")[1].split("\n\nResponse B:")[0]
-            second = prompt.split("Response B:\n")[1].split("\n\n")[0]
-            said = "A" if len(first) > len(second) else "B" if len(first) < len(second) else "tie"
-        else:
-            said = f"you said {prompt}"
-        usage = {"prompt_tokens": len(prompt.split()), "completion_tokens": 2}
-        message = {"role": "assistant", "content": said}
-        return web.json_response({"choices": [{"index": 0, "message": message}], "usage": usage})
-
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    """In a thread with a loop of its own, since the client starts one too."""
-    found, loop, started = Server(), asyncio.new_event_loop(), threading.Event()
-
-    async def start() -> web.AppRunner:
-        app = web.Application()
-        app.router.add_post("/v1/chat/completions", found.answer)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        found.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-        return runner
-
-    def serve() -> None:
-        asyncio.set_event_loop(loop)
-        runners.append(loop.run_until_complete(start()))
-        started.set()
-        loop.run_forever()
-        loop.run_until_complete(runners[0].cleanup())
-        loop.close()
-
-    runners: list[web.AppRunner] = []
-    thread = threading.Thread(target=serve)
-    thread.start()
-    assert started.wait(10)
-    yield found
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
-    assert not thread.is_alive()
+def settings(chat_server: Any, tmp_path: Path) -> ChatSettings:
+    return ChatSettings(chat_server.url, "some-model", tmp_path / "cache", backoff=0.01, timeout=10.0, concurrency=3)
 
 
-@pytest.fixture
-def settings(server: Server, tmp_path: Path) -> ChatSettings:
-    return ChatSettings(server.url, "some-model", tmp_path / "cache", backoff=0.01, timeout=10.0, concurrency=3)
-
-
-def test_answers_come_in_order_and_no_more_requests_run_than_allowed(server: Server, settings: ChatSettings) -> None:
+def test_answers_come_in_order_and_no_more_requests_run_than_allowed(chat_server: Any, settings: ChatSettings) -> None:
     client = ChatClient(settings)
     prompts = [f"word {number}" for number in range(12)]
     assert client.write(prompts) == [f"you said {prompt}" for prompt in prompts]
-    assert server.most == 3
+    assert chat_server.most == 3
     assert client.usage.requests == 12
     assert (client.usage.tokens_in, client.usage.tokens_out) == (24, 24)
     assert client.usage.cost(price_in=10.0, price_out=100.0) == pytest.approx((240 + 2400) / 1e6)
-    assert server.bodies[0]["model"] == "some-model"
-    assert server.bodies[0]["temperature"] == 0.0
-    assert server.bodies[0]["max_tokens"] == 64
+    assert chat_server.bodies[0]["model"] == "some-model"
+    assert chat_server.bodies[0]["temperature"] == 0.0
+    assert chat_server.bodies[0]["max_tokens"] == 64
 
 
-def test_busy_and_broken_answers_are_asked_again(server: Server, settings: ChatSettings) -> None:
-    server.trouble = {"busy": [429, 429], "broken": [500, 503]}
+def test_busy_and_broken_answers_are_asked_again(chat_server: Any, settings: ChatSettings) -> None:
+    chat_server.trouble = {"busy": [429, 429], "broken": [500, 503]}
     client = ChatClient(settings)
     assert client.write(["busy", "broken", "calm"]) == ["you said busy", "you said broken", "you said calm"]
-    assert server.seen == {"busy": 3, "broken": 3, "calm": 1}
+    assert chat_server.seen == {"busy": 3, "broken": 3, "calm": 1}
     assert client.usage.retries == 4
     assert client.usage.requests == 3
 
 
-def test_a_hang_is_given_up_and_asked_again(server: Server, settings: ChatSettings) -> None:
-    server.hangs["stuck"] = 1
+def test_a_hang_is_given_up_and_asked_again(chat_server: Any, settings: ChatSettings) -> None:
+    chat_server.hangs["stuck"] = 1
     client = ChatClient(replace(settings, timeout=2.0))
     assert client.write(["stuck", "calm"]) == ["you said stuck", "you said calm"]
-    assert server.seen == {"stuck": 2, "calm": 1}
+    assert chat_server.seen == {"stuck": 2, "calm": 1}
     assert client.usage.retries == 1
 
 
-def test_answers_are_kept_by_content(server: Server, settings: ChatSettings) -> None:
+def test_answers_are_kept_by_content(chat_server: Any, settings: ChatSettings) -> None:
     assert ChatClient(settings).write(["one", "one", "two"]) == ["you said one", "you said one", "you said two"]
-    assert server.seen == {"one": 1, "two": 1}
+    assert chat_server.seen == {"one": 1, "two": 1}
     again = ChatClient(settings)
     assert again.write(["two", "three"]) == ["you said two", "you said three"]
     assert (again.usage.cached, again.usage.requests) == (1, 1)
     ChatClient(replace(settings, name="other-model")).write(["one"])
     ChatClient(replace(settings, temperature=0.5)).write(["one"])
-    assert server.seen == {"one": 3, "two": 1, "three": 1}
+    assert chat_server.seen == {"one": 3, "two": 1, "three": 1}
 
 
-def test_what_was_answered_before_a_failure_is_not_asked_again(server: Server, settings: ChatSettings) -> None:
-    server.trouble = {"bad": [500] * 3}
+def test_what_was_answered_before_a_failure_is_not_asked_again(chat_server: Any, settings: ChatSettings) -> None:
+    chat_server.trouble = {"bad": [500] * 3}
     client = ChatClient(replace(settings, retries=2, concurrency=1))
     with pytest.raises(ChatError, match=r"status 500: not now \(after 3 tries\)"):
         client.write(["good", "bad"])
     assert ChatClient(settings).write(["good", "bad"]) == ["you said good", "you said bad"]
-    assert server.seen == {"good": 1, "bad": 4}
+    assert chat_server.seen == {"good": 1, "bad": 4}
 
 
 @pytest.mark.parametrize(("status", "remedy"), [(401, "check the key"), (400, "check judgements.model")])
-def test_a_refusal_is_final(server: Server, settings: ChatSettings, status: int, remedy: str) -> None:
-    server.trouble = {"no": [status]}
+def test_a_refusal_is_final(chat_server: Any, settings: ChatSettings, status: int, remedy: str) -> None:
+    chat_server.trouble = {"no": [status]}
     with pytest.raises(ChatError, match=f"status {status}.*{remedy}"):
         ChatClient(settings).write(["no"])
-    assert server.seen == {"no": 1}
+    assert chat_server.seen == {"no": 1}
 
 
 def test_no_server_says_so(settings: ChatSettings) -> None:
@@ -167,23 +83,23 @@ def test_no_server_says_so(settings: ChatSettings) -> None:
         ChatClient(nowhere).write(["x"])
 
 
-def test_the_key_is_sent_and_written_nowhere(server: Server, settings: ChatSettings) -> None:
+def test_the_key_is_sent_and_written_nowhere(chat_server: Any, settings: ChatSettings) -> None:
     client = ChatClient(replace(settings, key="sk-secret"))
     client.write(["x"])
-    assert server.keys == {"Bearer sk-secret"}
+    assert chat_server.keys == {"Bearer sk-secret"}
     kept = [file.read_text() for file in settings.cache.rglob("*.json")]
     assert len(kept) == 1
     assert json.loads(kept[0])["content"] == "you said x"
     assert "sk-secret" not in kept[0] + repr(client)
 
 
-def test_a_rater_behind_a_url_asks_both_orders(server: Server, settings: ChatSettings) -> None:
+def test_a_rater_behind_a_url_asks_both_orders(chat_server: Any, settings: ChatSettings) -> None:
     rater = ModelRater("model", "weak", by_text(ChatClient(settings)))
     prompt = Prompt("p", "Name a capital.", "g", "k")
     pairs = [Pair("1", prompt, "Rome", "Rome, of course"), Pair("2", prompt, "Rome!", "Oslo!")]
     longer, equal = rater.judge_all(pairs, ["a hint", None])
     assert (longer.preference, longer.confidence, longer.assistance) == ("b", 1.0, "a hint")
     assert (equal.preference, equal.confidence, equal.assistance) == ("tie", 0.5, None)
-    asked = list(server.seen)
+    asked = list(chat_server.seen)
     assert len(asked) == 4
     assert sum("An assistant says:\na hint" in text for text in asked) == 2
