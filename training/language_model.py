@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from sandwiching.configs.schema import ModelConfig
 from sandwiching.policy.engine import RolloutEngine, Sampling
@@ -23,11 +23,15 @@ SEPARATOR = " "
 
 @dataclass(frozen=True, slots=True)
 class LanguageModel:
-    """A Generator. With a chat template, a prompt is what the user says; else it is followed by `Answer:`."""
+    """A Generator. With a chat template, a prompt is what the user says; else it is followed by `Answer:`.
+
+    context: the most tokens of prompt and answer; longer ones are a ValueError.
+    """
 
     engine: RolloutEngine
     tokenizer: PreTrainedTokenizerBase
     max_new_tokens: int
+    context: int | None = None
 
     def choose(self, prompts: Sequence[str], options: Sequence[str]) -> list[list[float]]:
         """See Chooser: log-prob in nats of each option as what the answer begins with."""
@@ -52,12 +56,22 @@ class LanguageModel:
         return self.tokenizer.chat_template is not None
 
     def _encode(self, prompt: str) -> list[int]:
-        if self.chats:
-            return encode_prompt(self.tokenizer, ({"role": "user", "content": prompt},))
-        return encode_prompt(self.tokenizer, f"{prompt}\nAnswer:")
+        asked = ({"role": "user", "content": prompt},) if self.chats else f"{prompt}\nAnswer:"
+        tokens = encode_prompt(self.tokenizer, asked)
+        if self.context is not None and len(tokens) + self.max_new_tokens > self.context:
+            raise ValueError(
+                f"a question of {len(tokens)} tokens and an answer of {self.max_new_tokens} do not fit into the "
+                f"model's context of {self.context}: {prompt!r:.80}; use a model with a longer one"
+            )
+        return tokens
 
 
 def language_model(folder: Path, roles: Roles, max_new_tokens: int) -> LanguageModel:
     """The model in a folder of Hugging Face files, in fp32; a role that replaces the engine there was."""
     engine = roles.engine(EngineSpec(folder, ModelConfig(path=str(folder)), adapters=False))
-    return LanguageModel(engine, load_tokenizer(folder), max_new_tokens)
+    return LanguageModel(engine, load_tokenizer(folder), max_new_tokens, context_of(folder))
+
+
+def context_of(folder: Path) -> int | None:
+    """The most tokens that the model in a folder takes, where its config.json says so."""
+    return getattr(AutoConfig.from_pretrained(folder), "max_position_embeddings", None)

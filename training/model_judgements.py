@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sandwiching.configs.schema import JudgementsConfig, ModelRaterConfig
-from sandwiching.policy.base_models import resolve
+from sandwiching.policy.base_models import identity, resolve
 from sandwiching.tasks.chat_client import ChatClient, ChatSettings, Usage
 from sandwiching.tasks.columns import hash_rater
 from sandwiching.tasks.model_raters import Critic, ModelRater, by_choice, by_text
@@ -77,9 +77,10 @@ def model_rater(
         client = ChatClient(chat_settings(model, folder.cache / "chat"), before)
         name = hash_rater(f"model {model.url} {model.name}")
         return ModelRater(name, tier, by_text(client), model.disagreement), client.usage
-    local = language_model(resolve(str(model.path), model.revision), roles, model.max_new_tokens)
+    path = str(model.path)
+    local = language_model(resolve(path, model.revision), roles, model.max_new_tokens)
     ask = by_choice(local) if model.answer == "choice" else by_text(local)
-    return ModelRater(hash_rater(f"model {Path(str(model.path)).name}"), tier, ask, model.disagreement), None
+    return ModelRater(hash_rater(f"model {identity(path, model.revision)}"), tier, ask, model.disagreement), None
 
 
 def chat_settings(model: ModelRaterConfig, cache: Path) -> ChatSettings:

@@ -53,11 +53,11 @@ def fit_command(
     judgements = [row.judgement for row in read_judgements(file, schema, tier=tier, rater="unknown")]
     known = majority_truth(one for one in judgements if one.tier == truth != tier)
     votes = votes_of(_of_tier(judgements, tier, file), known)
-    typer.echo(f"fitting {votes.votes} votes on {len(votes.pairs)} pairs", err=True)
     critical = t_critical(confidence, max(1, len(votes.groups) - 1))
-    found = fit_habits(votes, critical, seed)
-    kind = population_of(found)
-    crowd = simulated_crowd(votes, kind, known, seed)
+    with Console(stderr=True).status(f"fitting {votes.votes} votes on {len(votes.pairs)} pairs"):
+        found = fit_habits(votes, critical, seed)
+        kind = population_of(found)
+        crowd = simulated_crowd(votes, kind, known, seed)
     tables = habits_table(votes, critical), habits_table(crowd, critical)
     text = as_yaml(kind, found, file.name, confidence)
     if output is not None:

@@ -25,6 +25,7 @@ from sandwiching.tasks.readers import JudgementRow, read_judgements, write_judge
 from sandwiching.tasks.records import Judgement
 from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.judgements import FILE, collect_judgements
+from sandwiching.training.language_model import language_model
 
 CAPITALS = CapitalsTask(name="capitals", max_prompts=6, raters=4)
 
@@ -170,3 +171,10 @@ def test_experts_are_the_tasks_own(pairs: Path, stage_folder: Callable[[str], St
     plain, _ = collect(stage_folder("plain"), {"pairs": pairs}, JudgementsConfig(raters_per_pair=1), tier="expert")
     assert experts == plain
     assert {row.judgement.tier for row in experts} == {"expert"}
+
+
+def test_a_question_that_does_not_fit_the_context_is_refused(tiny: Path) -> None:
+    model = language_model(tiny, LocalRoles(ResourcesConfig()), max_new_tokens=4)
+    assert model.context is not None
+    with pytest.raises(ValueError, match=f"do not fit into the model's context of {model.context}"):
+        model.write(["word " * model.context])
