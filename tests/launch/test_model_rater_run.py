@@ -1,4 +1,4 @@
-"""`sandwich run` with a language model as the rater and the run's policy as its assistant."""
+"""`sandwich run` with a language model as the rater and another as its assistant."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import pytest
 from sandwiching.tasks.readers import read_judgements
 
 SETTINGS = [
-    "judgements={raters: model, raters_per_pair: 1, assistance: dishonest, model: {path: tiny, max_new_tokens: 6}}",
+    "judgements={raters: model, raters_per_pair: 1, model: {path: tiny, max_new_tokens: 6}}",
+    "judgements={assistance: dishonest, assistant: tiny}",
+    "sft=null",
     "arms.ceiling=null",
     "check.ceiling=none",
     "tracking.to=[]",
@@ -18,7 +20,7 @@ SETTINGS = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["--no-ray", "--ray"])
-def test_a_run_judges_with_a_model_that_the_policy_advises(sandwich, tmp_path: Path, how: str) -> None:
+def test_a_run_judges_with_a_model_that_another_advises(sandwich, tmp_path: Path, how: str) -> None:
     done = sandwich("run", "tiny", "--only", "judgements", how, *SETTINGS, folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = read_judgements(tmp_path / "runs" / "tiny" / "artifacts" / "judgements-seed0-weak" / "judgements.jsonl.gz")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from statistics import fmean
+from typing import Any
 
 import pytest
 
@@ -18,8 +19,8 @@ from sandwiching.tasks.records import Judgement, Pair, Prompt
 PAIRS = [Pair(str(number), Prompt(f"p{number}", "?", "g", "judgements"), "x y", "z w") for number in range(300)]
 
 
-def people(size: int = 10, truth: dict | None = None, **habits: float) -> list[FilePerson]:
-    return file_people({"all": PeopleKind(share=1.0, **habits)}, size, truth or {}, seed=0)  # pyright: ignore[reportArgumentType]
+def people(size: int = 10, truth: dict | None = None, **habits: Any) -> list[FilePerson]:
+    return file_people({"all": PeopleKind(share=1.0, **habits)}, size, truth or {}, seed=0)
 
 
 def first_taken(panel: list[FilePerson], pairs: list[Pair] = PAIRS) -> float:
@@ -70,7 +71,7 @@ def test_lapses_differ_between_people_and_keep_their_mean() -> None:
 
 
 def test_order_does_not_matter_and_swapped_sides_swap_without_a_position_bias() -> None:
-    habits = {"appeal": 2.0, "tie_band": 0.5, "doubling_bias": 1.0, "confidence_bias": 1.0}
+    habits: dict[str, Any] = {"appeal": 2.0, "tie_band": 0.5, "doubling_bias": 1.0, "confidence_bias": 1.0}
     one, other = people(4, **habits), people(4, **habits)
     forwards = [[person.judge(pair) for pair in PAIRS[:30]] for person in one]
     backwards = [[person.judge(pair) for pair in PAIRS[:30][::-1]][::-1] for person in other[::-1]][::-1]

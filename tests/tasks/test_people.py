@@ -1,5 +1,6 @@
 import math
 from statistics import fmean
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,8 +17,8 @@ AUSTRALIA = FACTS["capital/AU"]
 NOBODY, EVERYBODY = Knowledge(-1000, 0, 0), Knowledge(1000, 0, 0)
 
 
-def person(knowledge: Knowledge, name: str = "ann", seed: int = 0, **habits: float) -> Person:
-    still = {"misconception": 0.0, "length_bias": 0.0, "confidence_bias": 0.0, "lapse": 0.0}
+def person(knowledge: Knowledge, name: str = "ann", seed: int = 0, **habits: Any) -> Person:
+    still: dict[str, Any] = {"misconception": 0.0, "length_bias": 0.0, "confidence_bias": 0.0, "lapse": 0.0}
     return Person(name, "weak", seed, 0.0, knowledge, Habits(**{**still, **habits}), FACTS)
 
 

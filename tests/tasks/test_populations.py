@@ -7,6 +7,7 @@ import json
 import math
 from collections import Counter
 from statistics import fmean
+from typing import Any
 
 import pytest
 
@@ -183,7 +184,9 @@ def test_the_appeal_of_a_pair_is_the_same_for_all() -> None:
 
 
 def test_the_order_of_work_does_not_matter() -> None:
-    population = {"odd": PeopleKind(share=1.0, position_bias=0.5, appeal=1.0, sycophancy=1.0, tie_band=0.3)}
+    population: dict[str, Any] = {
+        "odd": PeopleKind(share=1.0, position_bias=0.5, appeal=1.0, sycophancy=1.0, tie_band=0.3)
+    }
     one, other = panel(**population), panel(**population)
     pairs = some_pairs(8)
     forwards = {(p.id, pair.id): p.judge(pair) for p in one for pair in pairs}
