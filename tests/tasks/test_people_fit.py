@@ -40,6 +40,7 @@ def blank(pairs: int = 500, votes: int = 6, raters: int = 60, groups: int = 15) 
     return replace(found, truth_P=np.array([draw.choice([-1, 0, 1]) for _ in found.pairs]))
 
 
+@pytest.mark.slow
 def test_planted_habits_are_found() -> None:
     found = fit_habits(simulated(blank(), PLANTED, seed=1), critical=2.5)
     assert set(found.habits) == set(PLANTED)

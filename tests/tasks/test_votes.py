@@ -26,7 +26,7 @@ def crowd(seed: int = 0) -> list[Judgement]:
             preference: Preference = draw.choice(PREFERENCES)
             rows.append(
                 Judgement(f"prompt {number % 7}", a, b, preference, f"r{rater}", "weak", group=f"g{number % 4}")
-            )  # pyright: ignore[reportArgumentType]
+            )
     return rows
 
 
