@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
+from sandwiching.configs.keyed import UNLESS_DEFAULT
+from sandwiching.configs.people_block import PeopleKind
+
 
 @dataclass(kw_only=True)
 class TaskConfig:
@@ -45,11 +48,20 @@ class CapitalsTask(TaskConfig):
     """Log-odds that confident wording gains with a weak person who does not know."""
     lapse: float = 0.05
     """Probability that anybody clicks at random."""
+    population: dict[str, PeopleKind] = field(default_factory=dict, metadata=UNLESS_DEFAULT)
+    """Kinds of weak people who differ from the above, by name; the rest of the panel is as above."""
 
 
 @dataclass(kw_only=True)
 class JudgementsTask(TaskConfig):
     """Any file of judgements (`data.judgements`)."""
+
+    population: dict[str, PeopleKind] = field(default_factory=dict, metadata=UNLESS_DEFAULT)
+    """Kinds of simulated people who judge the file's pairs anew under judgements.raters: simulated."""
+    raters: int = field(default=40, metadata=UNLESS_DEFAULT)
+    """How many simulated people."""
+    truth: str = field(default="none", metadata=UNLESS_DEFAULT)
+    """Whose majority verdict their competence goes by: expert, weak, or none."""
 
 
 TASKS: dict[str, type[TaskConfig]] = {"capitals": CapitalsTask, "judgements": JudgementsTask}

@@ -38,6 +38,12 @@ def block_of(kind: Any) -> type | None:
     return blocks[0] if blocks and get_origin(kind) is not dict else None
 
 
+def entry_of(kind: Any) -> type | None:
+    """The dataclass of each entry where `kind` is a block of blocks by name (dict[str, Block]), or None."""
+    inner = get_args(kind)[1] if get_origin(kind) is dict else None
+    return inner if isinstance(inner, type) and dataclasses.is_dataclass(inner) else None
+
+
 def is_optional(kind: Any) -> bool:
     """Whether null is allowed."""
     return type(None) in get_args(kind)
@@ -74,6 +80,9 @@ def type_at(key: str, task: type[TaskConfig]) -> Any:
     """Type of the setting with a dotted name; a list's index (`seeds[0]`) is ignored."""
     kind: Any = Config
     for part in key.partition("[")[0].split("."):
+        if (entry := entry_of(kind)) is not None and entry is not ArmConfig:
+            kind = entry
+            continue
         block = block_of(kind)
         kind = str if block is None else settings_of(block, task)[part]
     return kind

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from sandwiching.configs.errors import ConfigError
 from sandwiching.configs.fields import (
@@ -13,6 +13,7 @@ from sandwiching.configs.fields import (
     block_of,
     describe,
     dotted_names,
+    entry_of,
     is_list,
     is_optional,
     settings_of,
@@ -62,10 +63,21 @@ class _KeyCheck:
                 raise self.error(name, "is empty", f"give {describe(kind)}, or leave {name} out")
         elif block is not None:
             self.block(value, settings_of(block, self.task), f"{name}.")
+        elif get_origin(kind) is dict:
+            self.entries(value, kind, name)
         elif isinstance(value, Mapping) or isinstance(value, list) != is_list(kind):
             raise self.error(name, f"is {value!r}", f"give {describe(kind)}")
         elif isinstance(value, str) and "${" in value:
             raise self.error(name, f"{value!r} refers to something else", "write the value itself")
+
+    def entries(self, value: Any, kind: Any, name: str) -> None:
+        """What stands under free names: blocks of one kind, or single values."""
+        entry = entry_of(kind)
+        if not isinstance(value, Mapping):
+            what = describe(entry) if entry else describe(get_args(kind)[1])
+            raise self.error(name, f"is {value!r}", f"give entries by name, each {what}")
+        for key, one in value.items():
+            self.value(one, entry or get_args(kind)[1], f"{name}.{key}")
 
     def arms(self, arms: Any) -> None:
         """Arms by name; null removes one."""

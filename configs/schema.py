@@ -13,6 +13,7 @@ from omegaconf import MISSING
 
 from sandwiching.configs.data_blocks import TASKS, CapitalsTask, DataConfig, JudgementsTask, SplitsConfig, TaskConfig
 from sandwiching.configs.model_blocks import LoraConfig, ModelConfig, OptimizerConfig, SamplingConfig
+from sandwiching.configs.people_block import ModelRaterConfig, PeopleKind
 from sandwiching.configs.ray_block import RayConfig
 from sandwiching.configs.slurm_block import ContainerConfig, SlurmConfig
 from sandwiching.configs.stage_blocks import (
@@ -40,9 +41,11 @@ __all__ = [
     "KLConfig",
     "LoraConfig",
     "ModelConfig",
+    "ModelRaterConfig",
     "OptimizerConfig",
     "PPOConfig",
     "PairsConfig",
+    "PeopleKind",
     "RayConfig",
     "ResourcesConfig",
     "RewardModelConfig",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from sandwiching.configs.keyed import HOW, UNLESS_DEFAULT
 from sandwiching.configs.model_blocks import OptimizerConfig, SamplingConfig
+from sandwiching.configs.people_block import ModelRaterConfig
 
 
 @dataclass(kw_only=True)
@@ -39,6 +41,15 @@ class JudgementsConfig:
 
     raters_per_pair: int = 3
     """Different raters asked about each pair."""
+    raters: str = field(default="task", metadata=UNLESS_DEFAULT)
+    """Weak raters. task: the task's own (simulated people, or those in the file); simulated; or model."""
+    model: ModelRaterConfig = field(default_factory=ModelRaterConfig, metadata=UNLESS_DEFAULT)
+    """The language model that judges under raters: model."""
+    assistance: str = field(default="none", metadata=UNLESS_DEFAULT)
+    """Help shown to a model rater: none, or a critique. honest argues for what the assistant finds better, dishonest
+    for the other response."""
+    assistant: str | None = field(default=None, metadata=HOW)
+    """The model that writes critiques, as in model.path; null: the run's SFT policy. Its content is in the key."""
 
 
 @dataclass(kw_only=True)

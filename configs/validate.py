@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from sandwiching.configs.algebra import divisibility_problems
+from sandwiching.configs.people_check import people_problems
 from sandwiching.configs.ranges import CHOICES, RANGES
-from sandwiching.configs.schema import CapitalsTask, Config, JudgementsTask
+from sandwiching.configs.schema import Config, JudgementsTask
 from sandwiching.configs.slurm_block import slurm_problems
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -20,7 +21,7 @@ def problems(config: Config) -> list[str]:
     single = [*_out_of_range(config, ""), *_names(config)]
     if single:
         return single
-    checks = (divisibility_problems, _lengths, _arms, _data, _ppo, _panels, _devices, _placement, _slurm)
+    checks = (divisibility_problems, _lengths, _arms, _data, _ppo, people_problems, _devices, _placement, _slurm)
     return [problem for check in checks for problem in check(config)]
 
 
@@ -33,12 +34,22 @@ def _out_of_range(block: Any, prefix: str) -> Iterator[str]:
         elif key == "Config.arms":
             for arm, settings in value.items():
                 yield from _out_of_range(settings, f"arms.{arm}.")
+        elif isinstance(value, dict):
+            yield from _entries_out_of_range(value, key, place)
         elif key in CHOICES and value is not None:
             for one in value if isinstance(value, list) else [value]:
                 if one not in CHOICES[key]:
                     yield f"{place}: {one!r} is unknown; use one of {', '.join(CHOICES[key])}"
         elif key in RANGES and value is not None and value not in RANGES[key]:
             yield f"{place}: is {value}; it must be {RANGES[key]}"
+
+
+def _entries_out_of_range(entries: dict[str, Any], key: str, place: str) -> Iterator[str]:
+    for name, one in entries.items():
+        if dataclasses.is_dataclass(one):
+            yield from _out_of_range(one, f"{place}.{name}.")
+        elif key in RANGES and one not in RANGES[key]:
+            yield f"{place}.{name}: is {one}; it must be {RANGES[key]}"
 
 
 def _names(config: Config) -> Iterator[str]:
@@ -135,20 +146,6 @@ def _ppo(config: Config) -> Iterator[str]:
             f"ppo.value_warmup_steps={ppo.value_warmup_steps} trains a value model alone, but ppo.value=head "
             f"shares the policy's trunk; set ppo.value_warmup_steps=0, or ppo.value=model"
         )
-
-
-def _panels(config: Config) -> Iterator[str]:
-    task = config.task
-    if not isinstance(task, CapitalsTask):
-        return
-    asked = (
-        ("judgements.raters_per_pair", config.judgements.raters_per_pair, "task.raters", task.raters),
-        ("task.demonstrators", task.demonstrators, "task.raters", task.raters),
-        ("check.raters_per_response", config.check.raters_per_response, "task.check_raters", task.check_raters),
-    )
-    for name, wanted, panel, size in asked:
-        if wanted > size:
-            yield f"{name}={wanted} is more than {panel}={size}; set {name} to at most {size}"
 
 
 def _slurm(config: Config) -> Iterator[str]:

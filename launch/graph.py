@@ -5,16 +5,16 @@ sft -> pairs -> judgements (a tier) -> reward_model (a member) -> ppo (an arm) -
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from sandwiching.configs.keyed import key_settings
 from sandwiching.configs.load import arm_config
-from sandwiching.configs.schema import Config
+from sandwiching.configs.schema import Config, JudgementsConfig
 from sandwiching.launch.stages import STAGES
 from sandwiching.policy.base_models import identity
 from sandwiching.tasks.knowledge import table_fingerprint
@@ -43,7 +43,7 @@ class Node:
     @cached_property
     def key_inputs(self) -> dict[str, Any]:
         """Everything that decides the content, apart from the parents."""
-        blocks = {name: dataclasses.asdict(block) for name, block in self.blocks.items()}
+        blocks = {name: key_settings(block) for name, block in self.blocks.items()}
         for block, name in PATHS:
             blocks.get(block, {}).pop(name, None)
         if self.stage == "reward_model":
@@ -129,7 +129,33 @@ def _node(stage: str, config: Config, parents: dict[str, Node], base: str | None
     return Node(stage, labels, blocks, extras, parents)
 
 
-def _arm_nodes(graph: Graph, config: Config, arm: str, seed: int, base: str | None, data: str) -> dict[str, Node]:
+def rater_models(judgements: JudgementsConfig) -> list[tuple[str, str, str | None]]:
+    """(part, path, revision) of the local models that judge or help."""
+    asked = (
+        ("rater", judgements.model.path, judgements.model.revision),
+        ("assistant", judgements.assistant, None),
+    )
+    return [(part, path, revision) for part, path, revision in asked if path is not None]
+
+
+def _judgements_node(
+    config: Config, parents: dict[str, Node], trunk: dict[str, Node], data: str, cheap: bool, **labels: Any
+) -> Node:
+    """Experts are the task's own, whoever the weak raters are. The models that judge and help are in the key."""
+    judging = config.judgements
+    if labels["tier"] == "expert":
+        config = replace(config, judgements=JudgementsConfig(raters_per_pair=judging.raters_per_pair))
+    elif judging.assistance != "none" and judging.assistant is None:
+        parents = {**parents, **trunk}
+    node = _node("judgements", config, parents, None, data, **labels)
+    for name, path, revision in rater_models(config.judgements):
+        node.extras[name] = identity(path, revision, cheap=cheap)
+    return node
+
+
+def _arm_nodes(
+    graph: Graph, config: Config, arm: str, seed: int, base: str | None, data: str, cheap: bool
+) -> dict[str, Node]:
     """Add an arm's chain for one seed; returns what the check reads of it."""
     tier = config.arms[arm].tier
     trunk: dict[str, Node] = {}
@@ -138,7 +164,7 @@ def _arm_nodes(graph: Graph, config: Config, arm: str, seed: int, base: str | No
     compared = {}
     if config.task.name != "judgements":
         compared["pairs"] = graph.add(_node("pairs", config, trunk, base, data, seed=seed), arm)
-    judged = graph.add(_node("judgements", config, compared, base, data, seed=seed, tier=tier), arm)
+    judged = graph.add(_judgements_node(config, compared, trunk, data, cheap, seed=seed, tier=tier), arm)
     members: dict[str, Node] = {}
     for member in range(config.reward_model.members):
         parents = {"judgements": judged, **trunk}
@@ -163,7 +189,7 @@ def build_graph(config: Config, cheap: bool = False) -> Graph:
         if config.sft is not None:
             checked[f"sft/seed{seed}"] = graph.add(_node("sft", config, {}, base, data, seed=seed), None)
         for arm, settings in arms.items():
-            nodes = _arm_nodes(graph, settings, arm, seed, base, data)
+            nodes = _arm_nodes(graph, settings, arm, seed, base, data, cheap)
             for name, node in nodes.items():
                 checked[f"{name}/{arm}/seed{seed}"] = node
     labels: dict[str, Any] = {"arms": list(config.arms), "seeds": list(config.seeds)}

@@ -4,19 +4,52 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from sandwiching.configs.schema import Config
+from sandwiching.configs.schema import Config, JudgementsConfig
 from sandwiching.policy.base_models import BUILT_IN
 
 
 def with_absolute_paths(config: Config) -> Config:
     """The same config for processes that start in another folder, as Ray's workers do. Paths enter no key."""
-    model, data = config.model, config.data
-    if Path(model.path).expanduser().is_dir() and model.path not in BUILT_IN:
-        model = replace(model, path=str(Path(model.path).expanduser().resolve()))
+    model, data = replace(config.model, path=_model(config.model.path)), config.data
     if data.judgements is not None:
         data = replace(data, judgements=str(Path(data.judgements).expanduser().resolve()))
     resources, vllm = config.resources, config.resources.vllm
     if vllm.python is not None:
         resources = replace(resources, vllm=replace(vllm, python=str(Path(vllm.python).expanduser().absolute())))
-    return replace(config, model=model, data=data, resources=resources)
+    judgements = _raters(config.judgements)
+    arms = {name: replace(arm, overrides=_override(arm.overrides)) for name, arm in config.arms.items()}
+    return replace(config, model=model, data=data, resources=resources, judgements=judgements, arms=arms)
+
+
+def _model(path: str) -> str:
+    folder = Path(path).expanduser()
+    return str(folder.resolve()) if folder.is_dir() and path not in BUILT_IN else path
+
+
+def _raters(judgements: JudgementsConfig) -> JudgementsConfig:
+    """With absolute paths of the models that judge and help, and of the cache of answers."""
+    model, assistant = judgements.model, judgements.assistant
+    if model.path is not None:
+        model = replace(model, path=_model(model.path))
+    if model.cache is not None:
+        model = replace(model, cache=str(Path(model.cache).expanduser().resolve()))
+    return replace(judgements, model=model, assistant=assistant and _model(assistant))
+
+
+def _override(blocks: dict[str, Any]) -> dict[str, Any]:
+    """The same of what an arm overrides."""
+    judgements = blocks.get("judgements")
+    if judgements is None:
+        return blocks
+    changed = dict(judgements)
+    if changed.get("assistant"):
+        changed["assistant"] = _model(changed["assistant"])
+    if changed.get("model"):
+        model = dict(changed["model"])
+        for name, absolute in (("path", _model), ("cache", lambda path: str(Path(path).expanduser().resolve()))):
+            if model.get(name):
+                model[name] = absolute(model[name])
+        changed["model"] = model
+    return {**blocks, "judgements": changed}

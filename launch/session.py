@@ -9,10 +9,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from sandwiching.configs.load import arm_config
 from sandwiching.configs.schema import Config
 from sandwiching.launch.attempts import Attempt
 from sandwiching.launch.environment import set_library_environment
-from sandwiching.launch.graph import Graph, Node, build_graph
+from sandwiching.launch.graph import Graph, Node, build_graph, rater_models
 from sandwiching.launch.paths import with_absolute_paths
 from sandwiching.launch.plan import make_plan
 from sandwiching.launch.run import Runner, run, wanted_nodes
@@ -65,10 +66,14 @@ def show_profiles(trained: Sequence[Node], store: Store, console: Console) -> No
 
 
 def prepared_graph(config: Config, console: Console) -> Graph:
-    """The graph with every key known; fetches the base model first where its content is not known."""
-    if identity(config.model.path, config.model.revision) is None:
-        console.print(f"fetching {config.model.path}", highlight=False)
-        resolve(config.model.path, config.model.revision)
+    """The graph with every key known; fetches first the models whose content is not known."""
+    models = {(config.model.path, config.model.revision)}
+    for arm in config.arms:
+        models |= {(path, revision) for _, path, revision in rater_models(arm_config(config, arm).judgements)}
+    for path, revision in sorted(models, key=str):
+        if identity(path, revision) is None:
+            console.print(f"fetching {path}", highlight=False)
+            resolve(path, revision)
     return build_graph(config)
 
 

@@ -6,14 +6,17 @@ Gold and expert raters are in capitals_gold.py.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from statistics import NormalDist
 from typing import Literal
 
-from sandwiching.configs.schema import CapitalsTask, DataConfig
+from sandwiching.configs.schema import CapitalsTask, DataConfig, PeopleKind
 from sandwiching.tasks.columns import hash_rater
 from sandwiching.tasks.facts import Fact, facts
 from sandwiching.tasks.geonames import world
-from sandwiching.tasks.people import Habits, Knowledge, Person, fitted_knowledge
+from sandwiching.tasks.habits import Habits
+from sandwiching.tasks.people import Knowledge, Person, fitted_knowledge
+from sandwiching.tasks.populations import habits_of, kinds_of, with_kind
 from sandwiching.tasks.records import SPLITS, Demonstration, Prompt, Split
 from sandwiching.tasks.splits import keep, rank, split_groups
 
@@ -46,19 +49,24 @@ class Capitals:
     def weak_raters(self, panel: Panel) -> list[Person]:
         """The weak panel, abilities spread evenly over their distribution."""
         size = panel_size(self.task, panel)
-        knowledge = weak_knowledge(self.task, self.facts)
-        return [
-            Person(
-                id=hash_rater(f"simulated weak {panel} {self.seed} {number}"),
-                tier="weak",
-                seed=self.seed,
-                ability=knowledge.spread * NormalDist().inv_cdf((number + 0.5) / size),
-                knowledge=knowledge,
-                habits=habits(self.task),
-                facts=self.facts,
-            )
-            for number in range(size)
-        ]
+        kinds = kinds_of(self.task.population, size, f"population {panel} {self.seed}")
+        return [self._person(panel, number, (number + 0.5) / size, kind) for number, kind in enumerate(kinds)]
+
+    def _person(self, panel: Panel, number: int, quantile: float, name: str) -> Person:
+        kind = self.task.population.get(name)
+        task = with_kind(self.task, kind)
+        knowledge = weak_knowledge(task, self.facts)
+        return Person(
+            id=hash_rater(f"simulated weak {panel} {self.seed} {number}"),
+            tier="weak",
+            seed=self.seed,
+            ability=knowledge.spread * NormalDist().inv_cdf(quantile),
+            knowledge=knowledge,
+            habits=habits(task, kind),
+            facts=self.facts,
+            topics=topic_knowledge(task, self.facts, kind),
+            kind=name,
+        )
 
 
 def facts_by_id(task: CapitalsTask) -> dict[str, Fact]:
@@ -75,9 +83,27 @@ def weak_knowledge(task: CapitalsTask, known: Mapping[str, Fact]) -> Knowledge:
     return fitted_knowledge(populations, task.competence, task.population_slope, task.ability_spread)
 
 
-def habits(task: CapitalsTask) -> Habits:
-    """How the task's people judge."""
-    return Habits(task.misconception, task.length_bias, task.confidence_bias, task.lapse)
+def topic_knowledge(task: CapitalsTask, known: Mapping[str, Fact], kind: PeopleKind | None) -> dict[str, Knowledge]:
+    """What a kind of people knows of the kinds of fact in which its competence is another one."""
+    topics = kind.topics if kind is not None else {}
+    unknown = sorted(set(topics) - set(task.kinds))
+    if unknown:
+        raise ValueError(f"task.population: topics {', '.join(unknown)} are not asked for; use {', '.join(task.kinds)}")
+    return {
+        topic: weak_knowledge(
+            replace(task, competence=competence), {name: fact for name, fact in known.items() if fact.kind == topic}
+        )
+        for topic, competence in topics.items()
+    }
+
+
+def habits(task: CapitalsTask, kind: PeopleKind | None = None) -> Habits:
+    """How the task's people judge, or those of one kind among them (`task` as they have it)."""
+    everybody = Habits(task.misconception, task.length_bias, task.confidence_bias, task.lapse)
+    if kind is None:
+        return everybody
+    of_all = {name: getattr(everybody, name) for name in ("misconception", "length_bias", "confidence_bias", "lapse")}
+    return replace(habits_of(kind), **of_all)
 
 
 def panel_size(task: CapitalsTask, panel: Panel) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -36,6 +37,16 @@ def hash_rater(name: str) -> str:
     if _HASHED.fullmatch(name):
         return name
     return "r-" + hashlib.sha256(f"sandwiching rater {name}".encode()).hexdigest()[:12]
+
+
+def prompt_id(text: Text) -> str:
+    """A stable short id of a prompt: equal texts, equal ids."""
+    return hashlib.sha256(json.dumps(text, ensure_ascii=False).encode()).hexdigest()[:16]
+
+
+def pair_id(prompt: str, one: str, other: str) -> str:
+    """A stable short id of two responses, in alphabetical order, to the prompt of an id."""
+    return hashlib.sha256("\0".join((prompt, one, other)).encode()).hexdigest()[:16]
 
 
 def required(row: Row, column: str, remedy: str = "add the column") -> Any:

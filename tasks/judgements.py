@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,8 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from sandwiching.configs.schema import DataConfig, JudgementsTask
+from sandwiching.tasks.columns import pair_id, prompt_id
+from sandwiching.tasks.file_people import file_people, majority_truth
 from sandwiching.tasks.readers import read_judgements
-from sandwiching.tasks.records import SPLITS, Demonstration, Judgement, Prompt, Rater, Split, Text, Tier
+from sandwiching.tasks.records import SPLITS, Demonstration, Judgement, Pair, Prompt, Rater, Split, Tier
 from sandwiching.tasks.schemas import JudgementRow
 from sandwiching.tasks.splits import split_groups
 
@@ -56,6 +56,23 @@ class JudgementsFile:
             )
         return found
 
+    def training_pairs(self) -> list[tuple[Pair, bool, bool]]:
+        """Each pair of training responses that weak raters compared, once: (pair, finished_a, finished_b).
+
+        Raises ValueError when there are none.
+        """
+        found: dict[tuple[str, str, str], tuple[Pair, bool, bool]] = {}
+        for row in self.training_judgements("weak"):
+            judgement = row.judgement
+            name = prompt_id(judgement.prompt)
+            one, other = sorted((judgement.response_a, judgement.response_b))
+            if one == other or (name, one, other) in found:
+                continue
+            prompt = Prompt(name, judgement.prompt, str(judgement.group), KIND)
+            pair = Pair(pair_id(name, one, other), prompt, judgement.response_a, judgement.response_b)
+            found[name, one, other] = (pair, row.finished_a, row.finished_b)
+        return list(found.values())
+
     def demonstrations(self) -> list[Demonstration]:
         """Responses to training prompts that the weak majority prefers in more pairs than it rejects them."""
         weak = [row for row in self.rows if row.judgement.tier == "weak"]
@@ -69,7 +86,13 @@ class JudgementsFile:
         ]
 
     def weak_raters(self, panel: Literal["training", "check"]) -> Sequence[Rater]:
-        """Raises ValueError: these raters are people, who cannot be asked again from here."""
+        """Simulated people of task.population, who may judge the file's pairs anew.
+
+        Raises ValueError without one: the raters of a file are people, who cannot be asked again from here.
+        """
+        if self.task.population and panel == "training":
+            judged = [row.judgement for row in self.rows if row.judgement.tier == self.task.truth]
+            return file_people(self.task.population, self.task.raters, majority_truth(judged), self.seed)
         raise ValueError(
             f"task judgements: there is no {panel} panel to ask about new responses; its raters are people and their "
             "judgements are in data.judgements. Set `ppo: null` to check reward models on held-out judgements"
@@ -104,11 +127,6 @@ def read_rows(data: DataConfig, rejected: Path | None = None) -> list[JudgementR
             "or set data.holdout: prompt"
         )
     return rows
-
-
-def prompt_id(text: Text) -> str:
-    """A stable short id of a prompt: equal texts, equal ids."""
-    return hashlib.sha256(json.dumps(text, ensure_ascii=False).encode()).hexdigest()[:16]
 
 
 def _prompts(judgements: Sequence[Judgement]) -> list[Prompt]:

@@ -1,28 +1,25 @@
 """Simulated people: what they know of a country, how they compare two answers, and what they would answer themselves.
 
 A person knows a country or not, with a probability that grows with its population. Who knows goes by the facts. Who
-does not goes by familiarity (the more famous name must be right: the misconception) or by the surface of the answers
-(longer, more confident). Everything is a pure function of (seed, person, pair): order of work and sides do not matter.
+does not goes by familiarity (the more famous name must be right: the misconception) or by the look of the answers
+(habits.py). Everything is a pure function of (seed, person, pair): order of work and sides do not matter.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from statistics import NormalDist, fmean
+from statistics import fmean
 
-from sandwiching.tasks.answers import FAMILIAR, candidates, familiarity, misleading, names_right
+from sandwiching.tasks.answers import FAMILIAR, candidates, familiarity, misleading, named, names_right
 from sandwiching.tasks.facts import Fact
 from sandwiching.tasks.geonames import Name, world
+from sandwiching.tasks.habits import QUANTILES, Habits, decide, luck, pair_appeal, sigmoid
 from sandwiching.tasks.names import words
 from sandwiching.tasks.records import Judgement, Pair, Preference, Tier
-
-CONFIDENT = frozenset({"absolutely", "certainly", "clearly", "definitely", "obviously", "surely", "undoubtedly"})
-HEDGED = frozenset({"believe", "guess", "maybe", "might", "perhaps", "possibly", "probably", "think", "unsure"})
 
 STYLES: tuple[tuple[str, float], ...] = (
     ("{text}", 0.35),
@@ -34,13 +31,6 @@ STYLES: tuple[tuple[str, float], ...] = (
 
 LONGEST_ANSWER = 12
 """In estimated tokens; longer sentences are left for a bare name, so that 15 tokens of SmolLM2 hold every answer."""
-
-QUANTILES = tuple(NormalDist().inv_cdf((index + 0.5) / 21) for index in range(21))
-
-
-def sigmoid(log_odds: float) -> float:
-    """Probability of these log-odds, however large."""
-    return (1 + math.tanh(log_odds / 2)) / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +68,12 @@ def fitted_knowledge(populations: tuple[int, ...], competence: float, slope: flo
     return Knowledge((low + high) / 2, slope, spread)
 
 
-@dataclass(frozen=True, slots=True)
-class Habits:
-    """How people who do not know judge; fields as in CapitalsTask. lapse: anybody's share of random clicks."""
-
-    misconception: float
-    length_bias: float
-    confidence_bias: float
-    lapse: float
-
-
 @dataclass(slots=True)
 class Person:
-    """A rater. `seed` and `id` fix all luck; ability in log-odds. Facts by prompt id."""
+    """A rater. `seed` and `id` fix all luck; ability in log-odds. Facts by prompt id.
+
+    topics: knowledge by kind of fact where it is another one. kind: the name of this kind of people.
+    """
 
     id: str
     tier: Tier
@@ -99,11 +82,14 @@ class Person:
     knowledge: Knowledge
     habits: Habits
     facts: Mapping[str, Fact]
+    topics: Mapping[str, Knowledge] = field(default_factory=dict)
+    kind: str = "ordinary"
 
     def knows(self, fact: Fact) -> bool:
         """Whether this person knows the country that a fact is about."""
         population = world().countries[fact.country].population
-        return self._luck(fact.country).random() < self.knowledge.probability(population, self.ability)
+        knowledge = self.topics.get(fact.kind, self.knowledge)
+        return self._luck(fact.country).random() < knowledge.probability(population, self.ability)
 
     def judge(self, pair: Pair, assistance: str | None = None) -> Judgement:
         """The verdict on a pair. Raises ValueError for a prompt of another task."""
@@ -111,10 +97,9 @@ class Person:
             raise ValueError(
                 f"simulated people know no prompt {pair.prompt.id!r}; they judge prompts of their own task"
             )
-        # Swapped sides give the swapped verdict: the person meets the two texts in alphabetical order.
+        # Without a position bias, swapped sides give the swapped verdict: the texts are met in alphabetical order.
         swapped = pair.response_b < pair.response_a
-        one, other = sorted((pair.response_a, pair.response_b))
-        first, confidence = self._compare(self.facts[pair.prompt.id], one, other, self._luck(pair.id, one, other))
+        first, confidence = self._compare(pair, *sorted((pair.response_a, pair.response_b)), one_first=not swapped)
         preference: Preference = "tie" if first is None else "a" if first != swapped else "b"
         return Judgement(
             prompt=pair.prompt.text,
@@ -129,56 +114,76 @@ class Person:
             assistance=assistance,
         )
 
-    def _compare(self, fact: Fact, one: str, other: str, luck: random.Random) -> tuple[bool | None, float]:
+    def _compare(self, pair: Pair, one: str, other: str, one_first: bool) -> tuple[bool | None, float]:
         """Whether `one` is better than `other` (None: a tie), and how sure the person is, 1/2..1."""
-        lapse, side, by_fame, by_surface = (luck.random() for _ in range(4))
+        chance = self._luck(pair.id, one, other)
+        lapse, side, by_fame, by_surface = (chance.random() for _ in range(4))
         if one == other:
             return None, 1.0
+        ruled = self.habits.by_rule(one, other, one_first, coin=side < 0.5)
+        if ruled is not None:
+            return ruled
         if lapse < self.habits.lapse:
             return side < 0.5, 0.5
-        if self.knows(fact):
+        first, confidence = self._find(pair, one, other, one_first, by_fame, by_surface)
+        return (not first if self.habits.rule == "contrary" and first is not None else first), confidence
+
+    def _find(
+        self, pair: Pair, one: str, other: str, one_first: bool, by_fame: float, by_surface: float
+    ) -> tuple[bool | None, float]:
+        """What the person honestly finds; by_fame and by_surface: uniform draws."""
+        fact = self.facts[pair.prompt.id]
+        if self._looks_up(pair) or self.knows(fact):
             right = names_right(fact, one), names_right(fact, other)
             return (right[0], 0.95) if right[0] != right[1] else (None, 0.95)
         fame = familiarity(fact, one), familiarity(fact, other)
         if by_fame < self.habits.misconception and max(fame) >= FAMILIAR * min(fame) and max(fame) > 0:
             return fame[0] > fame[1], 0.75
-        probability = sigmoid(self.surface(one, other))
-        if probability == 0.5:
-            return None, 0.5
-        return by_surface < probability, max(probability, 1 - probability)
+        log_odds = self.surface(one, other) + self.habits.position(one_first) + self.habits.content(one, other)
+        if self.habits.sycophancy:
+            log_odds += self.habits.sycophancy * (self._agrees(fact, one) - self._agrees(fact, other))
+        if self.habits.appeal:
+            log_odds += self.habits.appeal * pair_appeal(self.seed, pair.id, one, other)
+        return decide(log_odds, self.habits.tie_band, by_surface)
 
     def surface(self, one: str, other: str) -> float:
         """Log-odds that `one` looks better than `other` by its wording alone."""
-        longer = len(words(one)) - len(words(other))
-        return self.habits.length_bias * longer + self.habits.confidence_bias * (boldness(one) - boldness(other))
+        return self.habits.wording(one, other)
+
+    def _looks_up(self, pair: Pair) -> bool:
+        access = self.habits.source_access
+        return access > 0 and self._luck("source", pair.id).random() < access
+
+    def _agrees(self, fact: Fact, response: str) -> bool:
+        return self.belief(fact).key in {name.key for name in named(fact, response)}
+
+    def belief(self, fact: Fact) -> Name:
+        """What a person who does not know takes for the answer: the familiar name, or a guess."""
+        chance = self._luck("belief", fact.id)
+        if chance.random() < self.habits.misconception:
+            return misleading(fact) or fact.best
+        return chance.choice(candidates(fact))
 
     def answer(self, fact: Fact) -> str:
         """What this person writes: the right name if known, else the familiar one or a guess; in some style."""
-        luck = self._luck("answer", fact.id)
-        by_fame, style = luck.random(), luck.choices(*zip(*STYLES, strict=True))[0]
+        chance = self._luck("answer", fact.id)
+        by_fame, style = chance.random(), chance.choices(*zip(*STYLES, strict=True))[0]
         if self.knows(fact):
-            name = luck.choice(right_names(fact))
+            name = chance.choice(right_names(fact))
         elif by_fame < self.habits.misconception:
             name = misleading(fact) or fact.best
         else:
-            name = luck.choice(candidates(fact))
+            name = chance.choice(candidates(fact))
         written = style.format(text=name.text, phrase=name.phrase, sentence=fact.sentence(name))
         return written if estimated_tokens(written) <= LONGEST_ANSWER else name.text
 
     def _luck(self, *purpose: str) -> random.Random:
-        material = "\0".join((str(self.seed), self.id, *purpose))
-        return random.Random(hashlib.sha256(material.encode()).digest())
+        return luck(str(self.seed), self.id, *purpose)
 
 
 def estimated_tokens(text: str) -> int:
     """A lower-case word counts once, a name once for every three letters begun, and the full stop once."""
     return 1 + sum(1 if word.islower() else math.ceil(len(word) / 3) for word in words(text))
-
-
-def boldness(text: str) -> int:
-    """1 for confident wording, -1 for hedges, 0 for neither or both."""
-    found = {word.casefold() for word in words(text)}
-    return bool(found & CONFIDENT) - bool(found & HEDGED)
 
 
 def right_names(fact: Fact) -> list[Name]:

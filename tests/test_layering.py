@@ -39,6 +39,7 @@ TORCH_FREE = (
     "sandwiching.launch.graph",
     "sandwiching.launch.plan",
     "sandwiching.launch.plan_view",
+    "sandwiching.launch.raters.commands",
     "sandwiching.launch.ray_jobs",
     "sandwiching.launch.slurm_fit",
     "sandwiching.launch.slurm_script",

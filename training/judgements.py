@@ -1,4 +1,7 @@
-"""Judgements of one tier for the training split: asked of raters about sampled pairs, or read from the user's file."""
+"""Judgements of one tier for the training split: asked of raters about sampled pairs, or read from the user's file.
+
+Weak raters may be simulated people or a language model instead: then they are asked about the file's pairs too.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,10 @@ from sandwiching.configs.schema import DataConfig, JudgementsConfig, JudgementsT
 from sandwiching.tasks.capitals_gold import expert_raters
 from sandwiching.tasks.judgements import JudgementsFile
 from sandwiching.tasks.readers import JudgementRow, write_judgements
-from sandwiching.tasks.records import Rater, Tier
+from sandwiching.tasks.records import Pair, Rater, Tier
 from sandwiching.tasks.registry import make_task
 from sandwiching.training.artifacts import StageFolder
+from sandwiching.training.model_judgements import judge_with_model
 from sandwiching.training.pairs import read_pairs
 from sandwiching.training.roles import Roles
 
@@ -35,12 +39,18 @@ def collect_judgements(
 
     Raises ValueError when there is nothing to judge or no judgement of the tier.
     """
-    if "pairs" in parents:
+    metrics: dict[str, float] = {}
+    rejected = folder.path / "rejected.jsonl"
+    if tier == "weak" and judgements.raters == "model":
+        asked = _asked(task, data, seed, parents, rejected)
+        pairs = [pair for pair, _, _ in asked]
+        found, metrics = judge_with_model(pairs, judgements, tier, parents, folder, roles)
+        rows = [JudgementRow(one, *ended) for one, (_, *ended) in zip(found, asked, strict=True)]
+    elif "pairs" in parents or (tier == "weak" and judgements.raters == "simulated"):
         raters = _raters(task, data, seed, tier)
-        rows = _ask(raters, parents["pairs"], judgements.raters_per_pair, seed)
+        rows = _ask(raters, _asked(task, data, seed, parents, rejected), judgements.raters_per_pair, seed)
     else:
-        assert isinstance(task, JudgementsTask)
-        rows = JudgementsFile(task, data, seed, folder.path / "rejected.jsonl").training_judgements(tier)
+        rows = _file(task, data, seed, rejected).training_judgements(tier)
     if not rows:
         raise ValueError("judgements: there is nothing to judge, since no prompt has two different responses")
     write_judgements(
@@ -54,6 +64,7 @@ def collect_judgements(
         "judgements/judgements": len(rows),
         "judgements/raters": len({row.judgement.rater for row in rows}),
         "judgements/ties": ties / len(rows),
+        **metrics,
     }
 
 
@@ -63,12 +74,28 @@ def _raters(task: TaskConfig, data: DataConfig, seed: int, tier: Tier) -> Sequen
     return make_task(task, data, seed).weak_raters("training")
 
 
-def _ask(raters: Sequence[Rater], pairs: Path, raters_per_pair: int, seed: int) -> list[JudgementRow]:
+Asked = tuple[Pair, bool, bool]
+"""A pair, and whether each response was finished."""
+
+
+def _asked(
+    task: TaskConfig, data: DataConfig, seed: int, parents: Mapping[str, Path], rejected: Path
+) -> Sequence[Asked]:
+    """The pairs to judge: those sampled, or those that weak raters of the file's training split judged."""
+    return read_pairs(parents["pairs"]) if "pairs" in parents else _file(task, data, seed, rejected).training_pairs()
+
+
+def _file(task: TaskConfig, data: DataConfig, seed: int, rejected: Path) -> JudgementsFile:
+    assert isinstance(task, JudgementsTask)
+    return JudgementsFile(task, data, seed, rejected)
+
+
+def _ask(raters: Sequence[Rater], pairs: Sequence[Asked], raters_per_pair: int, seed: int) -> list[JudgementRow]:
     """Each pair goes to `raters_per_pair` different raters, drawn by (seed, pair)."""
     if raters_per_pair > len(raters):
         raise ValueError(f"judgements.raters_per_pair is {raters_per_pair}, but the panel has {len(raters)} raters")
     rows = []
-    for pair, finished_a, finished_b in read_pairs(pairs):
+    for pair, finished_a, finished_b in pairs:
         asked = random.Random(f"{seed}/{pair.id}").sample(list(raters), raters_per_pair)
         rows += [JudgementRow(rater.judge(pair), finished_a, finished_b) for rater in asked]
     return rows

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandwiching.configs.fields import block_of, settings_of
+from sandwiching.configs.fields import block_of, entry_of, settings_of
 from sandwiching.configs.load import ConfigError, load
 from sandwiching.configs.ranges import CHOICES, FREE_TEXT, RANGES
 from sandwiching.configs.schema import TASKS, ArmConfig, Config, PPOConfig
@@ -28,7 +28,7 @@ def settings(kinds: tuple[type, ...]) -> Iterator[str]:
             continue
         seen.add(block)
         for name, kind in settings_of(block, TASKS["capitals"]).items():
-            inner = block_of(kind)
+            inner = block_of(kind) or entry_of(kind)
             if inner is not None:
                 waiting.append(inner)
             elif {kind, *get_args(kind)} & set(kinds) and list not in {kind, getattr(kind, "__origin__", None)}:
@@ -40,9 +40,8 @@ def test_every_number_has_a_range() -> None:
 
 
 def test_every_text_has_choices_or_is_free() -> None:
-    texts = {
-        name for name in settings((str,)) if name not in ("ArmConfig.overrides", "Config.arms", "SweepConfig.space")
-    }
+    free_names = ("ArmConfig.overrides", "PeopleKind.topics", "SweepConfig.space")
+    texts = {name for name in settings((str,)) if name not in free_names}
     lists = {"CapitalsTask.kinds", "TrackingConfig.to"}
     assert texts | lists == set(CHOICES) | set(FREE_TEXT)
     assert not set(CHOICES) & set(FREE_TEXT)
@@ -53,6 +52,8 @@ def test_defaults_are_within_their_own_rules() -> None:
 
 
 JUDGEMENTS = ["task={name: judgements}"]
+MODEL = ["judgements.raters=model", "judgements.raters_per_pair=1"]
+FILE = [*JUDGEMENTS, "data.judgements=x.jsonl"]
 APART = [
     (["ppo.batch_size=33", "ppo.samples_per_prompt=2"], ["ppo.batch_size=33", "ppo.samples_per_prompt=2", "32 or 34"]),
     (["ppo.batch_size=10", "ppo.minibatches=4"], ["ppo.batch_size=10", "ppo.minibatches=4", "8 or 12"]),
@@ -66,6 +67,29 @@ APART = [
     (["data.splits.dev=0.7"], ["data.splits.dev=0.7", "data.splits.final=0.35"]),
     (["data.splits.dev_groups=[a,b]", "data.splits.final_groups=[b]"], ["dev_groups", "final_groups", "share b"]),
     (["data.judgements=x.jsonl"], ["data.judgements=x.jsonl", "task.name=judgements"]),
+    (["task.population.a.share=0.7", "task.population.b.share=0.7"], ["task.population", "1.4", "exceed 1"]),
+    (["task.population.a={share: 0.5, myth_bias: 1}"], ["task.population.a.myths", "phrases"]),
+    ([*FILE, "judgements.raters=simulated"], ["task.population", "add up to 0", "raters fit"]),
+    (
+        [*FILE, "task.population.a={share: 1, competence: 0.7}"],
+        ["task.population.a: competence", "task.truth=expert"],
+    ),
+    ([*FILE, "task.population.a={share: 1, sycophancy: 1}"], ["task.population.a.sycophancy", "beliefs"]),
+    ([*FILE, "task.population.a={share: 1, misconception: 1}"], ["task.population.a.misconception", "myths"]),
+    (MODEL, ["judgements.model.path", "judgements.model.url"]),
+    (["judgements.raters=model", "judgements.model.path=tiny"], ["judgements.raters_per_pair=3", "=1"]),
+    (["judgements.model.path=tiny"], ["judgements.model", "judgements.raters=model"]),
+    (
+        [*MODEL, "judgements.model={url: http://localhost, answer: text}"],
+        ["judgements.model.url=http://localhost", "judgements.model.name"],
+    ),
+    ([*MODEL, "judgements.model={url: http://localhost, name: x}"], ["judgements.model.answer=text"]),
+    (
+        [*MODEL, "judgements.model.path=tiny", "judgements.assistance=honest", "sft=null"],
+        ["judgements.assistance=honest", "judgements.assistant"],
+    ),
+    (["judgements.assistance=honest"], ["judgements.assistance=honest", "judgements.raters=model"]),
+    (["judgements.assistant=tiny"], ["judgements.assistant=tiny", "judgements.assistance=honest"]),
     (["judgements.raters_per_pair=99"], ["judgements.raters_per_pair=99", "task.raters=40"]),
     (["check.raters_per_response=99"], ["check.raters_per_response=99", "task.check_raters=20"]),
     (["ppo.value_warmup_steps=10", "ppo.value=model"], ["ppo.value_warmup_steps=10", "ppo.steps=10", "at most 9"]),

@@ -141,3 +141,44 @@ def test_only_a_stage_that_the_run_lacks_is_refused(tmp_path: Path) -> None:
 def test_only_a_stage_brings_its_ancestors() -> None:
     wanted = wanted_nodes(graph(), "judgements")
     assert {node.stage for node in wanted} == {"sft", "pairs", "judgements"}
+
+
+MODEL = ("judgements.raters=model", "judgements.raters_per_pair=1")
+
+
+def test_who_judges_decides_what_is_learnt_from_the_weak_and_not_where_or_how_fast() -> None:
+    local = (*MODEL, "judgements.model.path=tiny")
+    base = keys(graph("judgements.raters_per_pair=1"))
+    judged = keys(graph(*local))
+    other = {slug for slug in base if base[slug] != judged[slug]}
+    assert other == {slug for slug in base if "weak" in slug or slug == "check"}
+    assert keys(graph(*local, "judgements.model.concurrency=2", "judgements.model.cache=x")) == judged
+    changes = (
+        "judgements.model.disagreement=tie",
+        "judgements.model.path=smollm2-135m",
+        "judgements.assistance=honest",
+        "judgements.assistance=dishonest",
+    )
+    found = [keys(graph(*local, change))["judgements-seed0-weak"] for change in changes]
+    assert len({*found, judged["judgements-seed0-weak"]}) == 5
+
+
+def test_a_critique_comes_from_the_runs_policy_or_from_a_model_of_its_own() -> None:
+    local = (*MODEL, "judgements.model.path=tiny", "judgements.assistance=honest")
+    policy, apart = graph(*local), graph(*local, "judgements.assistant=tiny")
+    parents = [built.of("judgements")[0].parents.keys() for built in (policy, apart)]
+    assert parents == [{"pairs", "sft"}, {"pairs"}]
+    assert apart.of("judgements")[0].extras["assistant"] == apart.of("sft")[0].extras["base"]
+    experts = [node for node in policy.of("judgements") if node.labels["tier"] == "expert"]
+    assert experts[0].parents.keys() == {"pairs"}
+
+
+def test_a_population_is_the_tasks() -> None:
+    assert changed("task.population.longer={share: 0.3, rule: longer}") == {
+        "sft",
+        "pairs",
+        "judgements",
+        "reward_model",
+        "ppo",
+        "check",
+    }

@@ -1,5 +1,6 @@
 import math
 from statistics import fmean
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -7,15 +8,8 @@ from hypothesis import strategies as st
 
 from sandwiching.tasks.answers import candidates, misleading, names_right
 from sandwiching.tasks.facts import Fact, facts
-from sandwiching.tasks.people import (
-    LONGEST_ANSWER,
-    Habits,
-    Knowledge,
-    Person,
-    boldness,
-    estimated_tokens,
-    fitted_knowledge,
-)
+from sandwiching.tasks.habits import Habits, boldness
+from sandwiching.tasks.people import LONGEST_ANSWER, Knowledge, Person, estimated_tokens, fitted_knowledge
 from sandwiching.tasks.records import Pair, Prompt
 
 FACTS = {fact.id: fact for fact in facts(["capital", "neighbour"], 500_000)}
@@ -23,8 +17,8 @@ AUSTRALIA = FACTS["capital/AU"]
 NOBODY, EVERYBODY = Knowledge(-1000, 0, 0), Knowledge(1000, 0, 0)
 
 
-def person(knowledge: Knowledge, name: str = "ann", seed: int = 0, **habits: float) -> Person:
-    still = {"misconception": 0.0, "length_bias": 0.0, "confidence_bias": 0.0, "lapse": 0.0}
+def person(knowledge: Knowledge, name: str = "ann", seed: int = 0, **habits: Any) -> Person:
+    still: dict[str, Any] = {"misconception": 0.0, "length_bias": 0.0, "confidence_bias": 0.0, "lapse": 0.0}
     return Person(name, "weak", seed, 0.0, knowledge, Habits(**{**still, **habits}), FACTS)
 
 

@@ -1,0 +1,10 @@
+"""`sandwich raters`: what concerns those who judge. Each command has a file of its own beside this one."""
+
+from __future__ import annotations
+
+import typer
+
+from sandwiching.launch.raters.fit import fit_command
+
+raters_app = typer.Typer(no_args_is_help=True, help="Raters: whether their judgements carry a signal, and whose do.")
+raters_app.command("fit")(fit_command)

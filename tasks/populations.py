@@ -1,0 +1,46 @@
+"""Panels as mixtures of kinds of people: how many of each kind, and who is of which."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+
+from sandwiching.configs.schema import CapitalsTask, PeopleKind
+from sandwiching.tasks.habits import Habits
+from sandwiching.tasks.splits import rank
+
+ORDINARY = "ordinary"
+"""The kind of those whom no entry of task.population describes."""
+
+
+def kinds_of(population: Mapping[str, PeopleKind], size: int, salt: str) -> list[str]:
+    """The kind of each of `size` people: shares by largest remainder, places by hash, so that ability is no hint."""
+    shares = {name: kind.share for name, kind in population.items()}
+    shares[ORDINARY] = shares.get(ORDINARY, 0.0) + max(0.0, 1 - sum(shares.values()))
+    counts = {name: int(share * size + 1e-9) for name, share in shares.items()}
+    by_remainder = sorted(shares, key=lambda name: counts[name] - shares[name] * size)
+    for name in by_remainder[: size - sum(counts.values())]:
+        counts[name] += 1
+    drawn = sorted(range(size), key=lambda number: rank(salt, str(number)))
+    kinds = [ORDINARY] * size
+    place = 0
+    for name, count in counts.items():
+        for number in drawn[place : place + count]:
+            kinds[number] = name
+        place += count
+    return kinds
+
+
+def with_kind(task: CapitalsTask, kind: PeopleKind | None) -> CapitalsTask:
+    """The task as a kind of people has it: what the kind says of competence and habits, else the task's own."""
+    if kind is None:
+        return task
+    names = {field.name for field in fields(PeopleKind)} & {field.name for field in fields(CapitalsTask)}
+    return replace(task, **{name: value for name in names if (value := getattr(kind, name)) is not None})
+
+
+def habits_of(kind: PeopleKind) -> Habits:
+    """The habits of a kind; what it leaves open is no habit."""
+    values = {field.name: getattr(kind, field.name) for field in fields(Habits)}
+    values |= {"myths": tuple(kind.myths), "beliefs": tuple(kind.beliefs)}
+    return Habits(**{name: value for name, value in values.items() if value is not None})
