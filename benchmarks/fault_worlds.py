@@ -106,7 +106,7 @@ class Host:
 class RayNodes(Host):
     """The same, driving a Ray cluster that was started before."""
 
-    overrides: Sequence[str] = field(default_factory=lambda: TWO_NODES)
+    overrides: Sequence[str] = field(default_factory=lambda: [*TWO_NODES, "resources.placement=spread"])
     nodes: Nodes | None = None
 
     def renew(self) -> Nodes:

@@ -64,6 +64,8 @@ def measure(world: Host | fault_worlds.Slurm, root: Path, fault: Fault) -> tuple
     run, starts = world.start(root, settings), 1
     try:
         run.wait(lambda: len(run.steps()) >= AT)
+        if run.code() is not None:
+            raise RuntimeError(f"{root}: ended before the fault came; {(root / 'log').read_text()}")
         before, began = max(run.steps()), time.monotonic()
         fault.strike(world, run)
         lowest, recovered = before, None
