@@ -55,6 +55,10 @@ class Run:
         lines = files[0].read_text().splitlines(keepends=True) if files else []
         return [json.loads(line)["step"] for line in lines if line.endswith("\n")]
 
+    def attempts(self) -> int:
+        """Drivers that were started so far."""
+        return len(list((self.root / "run/attempts").glob("*.json")))
+
     def processes(self) -> list[psutil.Process]:
         """The driver, and what it started."""
         assert self.process is not None

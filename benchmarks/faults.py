@@ -68,11 +68,14 @@ def measure(world: Host | fault_worlds.Slurm, root: Path, fault: Fault) -> tuple
             raise RuntimeError(f"{root}: ended before the fault came; {(root / 'log').read_text()}")
         before, began = max(run.steps()), time.monotonic()
         fault.strike(world, run)
-        lowest, recovered = before, None
+        attempts, lowest, recovered = run.attempts(), before, None
         while (code := run.code()) != 0:
             if code is not None:
                 run, starts = world.start(root, settings), starts + 1
             last = max(run.steps(), default=0)
+            if run.attempts() > attempts:
+                # Another driver: what the first one still recorded while it ended is no recovery.
+                attempts, before, recovered = run.attempts(), max(before, last), None
             # A resume cuts the records back to its checkpoint.
             lowest = min(lowest, last)
             if recovered is None and last > before:
