@@ -66,9 +66,9 @@ def measure(world: Host | fault_worlds.Slurm, root: Path, fault: Fault) -> tuple
         run.wait(lambda: len(run.steps()) >= AT)
         if run.code() is not None:
             raise RuntimeError(f"{root}: ended before the fault came; {(root / 'log').read_text()}")
-        before, began = max(run.steps()), time.monotonic()
+        attempts, before, began = run.attempts(), max(run.steps()), time.monotonic()
         fault.strike(world, run)
-        attempts, lowest, recovered = run.attempts(), before, None
+        lowest, recovered = before, None
         while (code := run.code()) != 0:
             if code is not None:
                 run, starts = world.start(root, settings), starts + 1
