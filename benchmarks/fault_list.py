@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -13,9 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import psutil
-import torch
 from fault_worlds import PATIENCE, RayNodes, Run, Slurm
-from safetensors.torch import load_file, save_file
 
 LOAD_SECONDS = 0.5
 
@@ -70,18 +69,23 @@ def poison_rewards(world: Any, run: Run) -> None:
     (folder,) = run.root.glob("store/reward_model-*")
     file, manifest = folder / "model/model.safetensors", folder / "manifest.json"
     right = file.read_bytes(), manifest.read_text()
-    tensors = load_file(file)
-    save_file(
-        {name: torch.full_like(one, torch.nan) if "score" in name else one for name, one in tensors.items()}, file
-    )
+    file.write_bytes(spoilt(right[0]))
     digests = [hashlib.sha256(content).hexdigest() for content in (right[0], file.read_bytes())]
     manifest.write_text(right[1].replace(digests[0], digests[1]))
     again = world.start(run.root, ["ppo.steps=12"])
-    code = again.wait_for_end()
-    assert code == 1, f"exit code {code} of a run whose rewards are no numbers"
-    assert "diverged" in (run.root / "log").read_text().splitlines()[-1]
+    code, said = again.wait_for_end(), (run.root / "log").read_text()[-500:]
+    assert code == 1, f"exit code {code} of a run whose rewards are no numbers: {said}"
+    assert "diverged" in said, said
     file.write_bytes(right[0])
     manifest.write_text(right[1])
+
+
+def spoilt(content: bytes) -> bytes:
+    """A safetensors file with every bit of its head set, which is NaN in every precision."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    (head,) = (one for name, one in json.loads(content[8:start]).items() if "score" in name)
+    first, last = (start + offset for offset in head["data_offsets"])
+    return content[:first] + b"\xff" * (last - first) + content[last:]
 
 
 def fill_disk(world: Any, run: Run) -> None:
