@@ -137,12 +137,12 @@ def right(scores_N: Tensor, place: dict[tuple[int, ...], int], held: Held) -> Ar
 
 
 def fit(noise: str, data: RewardData, features_ND: Tensor, seed: int, members: int) -> tuple[Tensor, str]:
-    """Scores of all texts, and what was learned of raters in a few words."""
+    """Weights of the head, and what was learned of raters in a few words."""
     config = RewardModelConfig(kind="probe", noise=noise, members=members)
     terms, columns = loss_terms(data, config, member_seed(seed, 0)), data.train
     raters = make_rater_noise(columns, terms, config)
     head_D = fit_probe(
-        features_ND[: len(data.texts)],
+        features_ND,
         columns.text_a_E,
         columns.text_b_E,
         columns.target_E,
@@ -152,9 +152,9 @@ def fit(noise: str, data: RewardData, features_ND: Tensor, seed: int, members: i
         terms.error_E,
         raters=None if raters is None else (raters, terms.context),
     )
-    return features_ND @ head_D, "" if raters is None else learned(
-        raters.rates(columns, rater_votes(columns, terms), terms.length_unit)
-    )
+    if raters is None:
+        return head_D, ""
+    return head_D, learned(raters.rates(columns, rater_votes(columns, terms), terms.length_unit))
 
 
 def learned(rates: dict) -> str:
@@ -170,18 +170,17 @@ def learned(rates: dict) -> str:
 
 
 def run(sets: Sequence[RewardData], held: Held, arguments: argparse.Namespace, pad: int, members: int) -> None:
-    """Fit every arm on the set of every seed (they have the same texts), and print the table."""
-    texts = [list(text) for text in sets[0].texts]
-    place = {tuple(text): i for i, text in enumerate(texts)}
-    for text in (*held.better, *held.worse):
-        if place.setdefault(tuple(text), len(texts)) == len(texts):
-            texts.append(text)
+    """Fit every arm on the set of every seed, and print the table."""
+    judged = {text for data in sets for text in data.texts}
+    texts = sorted(judged.union(map(tuple, held.better), map(tuple, held.worse)))
+    place = {text: i for i, text in enumerate(texts)}
     features_ND = features(texts, arguments.model, "bf16", pad, arguments.cache)
     outcomes: dict[str, list[Array]] = {arm: [] for arm in ARMS}
     for seed, data in enumerate(sets):
+        own_ND = features_ND[[place[text] for text in data.texts]]
         for arm in ARMS:
-            scores_N, words = fit(arm, data, features_ND, seed, members)
-            outcomes[arm].append(right(scores_N, place, held))
+            head_D, words = fit(arm, data, own_ND, seed, members)
+            outcomes[arm].append(right(features_ND @ head_D, place, held))
             print(f"seed {seed} {arm}: {outcomes[arm][-1].mean():.4f} {words}", flush=True)
     print(f"\n{len(sets[0].train)} judgements, {len(held.groups)} held-out pairs, {len(set(held.groups))} groups\n")
     print("| noise | agreement | over none |\n|---|---|---|")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from sandwiching.configs.schema import Config
+from sandwiching.configs.schema import Config, RewardModelConfig
 
 
 def batch_algebra(config: Config) -> list[str]:
@@ -38,10 +38,30 @@ def batch_algebra(config: Config) -> list[str]:
             f"ppo: {size} responses = {minibatches} minibatches x {minibatch}",
             f"ppo: a minibatch of {minibatch} = {ranks} ranks x {own} responses; at most {rows} of full length a pass, "
             f"more of shorter ones: at most {-(-own // rows)} passes",
+            _scoring(reward),
             f"ppo: {ppo.steps} steps x {size} responses = {ppo.steps * size} episodes",
             f"ppo: {ppo.steps} steps x {ppo.epochs} epochs x {minibatches} minibatches = {updates} optimiser steps",
         ]
     return lines
+
+
+def scoring_passes(reward: RewardModelConfig) -> int:
+    """Forward passes of a trunk that the ensemble's scores of one text cost: heads on one trunk share theirs."""
+    return 1 if reward.kind == "probe" else reward.members
+
+
+def _scoring(reward: RewardModelConfig) -> str:
+    if reward.members == 1:
+        return "ppo: 1 reward model; forward passes a response: 1"
+    held = {
+        "probe": "one trunk in memory with a head each",
+        "lora": "one trunk in memory with an adapter each",
+        "full": "a trunk in memory each",
+    }[reward.kind]
+    passes = scoring_passes(reward)
+    times = "about the time of one" if passes == 1 else f"about {passes} times the time of one"
+    cost = f"forward passes a response: {passes}, {times}"
+    return f"ppo: {reward.members} reward models ({reward.kind}), {held}; {cost}"
 
 
 def divisibility_problems(config: Config) -> Iterator[str]:

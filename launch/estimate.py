@@ -91,9 +91,13 @@ def vllm_memory(architecture: Architecture, config: Config) -> RoleMemory:
 
 
 def scorer_memory(architecture: Architecture, config: Config) -> RoleMemory:
-    """All members of the ensemble, and the reference where the learner cannot give it (full fine-tuning)."""
-    resources, width = config.resources, WORKING_BYTES[config.model.precision]
-    members = config.reward_model.members * architecture.trunk_parameters * width
+    """The ensemble (training/members.py), and the reference where the learner cannot give it (full fine-tuning)."""
+    resources, width, count = config.resources, WORKING_BYTES[config.model.precision], config.reward_model.members
+    kind = config.reward_model.kind if count > 1 else "full"
+    adapter = architecture.lora_parameters((config.model.lora or LoraConfig()).rank)
+    own = {"full": 0, "lora": adapter, "probe": 0}[kind] + architecture.hidden_size
+    trunks = count if kind == "full" else 1
+    members = (trunks * architecture.trunk_parameters + count * own) * width
     reference = 0 if config.model.lora else architecture.parameters * width
     processes = max(resources.learner_ranks, resources.rollout_engines) if resources.colocate else 1
     tokens = resources.rollout_batch * config.model.max_length
