@@ -3,6 +3,7 @@ reward_model.noise alone, linear probes on SmolLM2's frozen features, paired on 
 
     python benchmarks/noise.py --world longer        # planted: 30 % of the raters always take the longer answer
     python benchmarks/noise.py --world spam          # planted: 30 % of the raters guess
+    python benchmarks/noise.py --world everyone      # planted: each rater takes the longer answer half of the time
     python benchmarks/noise.py --judgements convincing_arguments.jsonl.gz
 
 Planted worlds: facts of the task `capitals`, a right and a wrong answer, each as a name and as a sentence, so that all
@@ -68,9 +69,12 @@ def answers(task: Capitals, prompt: Prompt) -> list[tuple[str, str]]:
 
 def verdict(world: str, rater: int, skill: float, right: str, wrong: str, draw: random.Random) -> bool:
     """Whether the rater prefers the right one."""
+    longer = len(right) > len(wrong)
+    if world == "everyone":
+        return longer if draw.random() < 0.5 else draw.random() < skill
     if rater >= BAD:
         return draw.random() < skill
-    return len(right) > len(wrong) if world == "longer" else draw.random() < 0.5
+    return longer if world == "longer" else draw.random() < 0.5
 
 
 def planted(world: str, task: Capitals, seed: int) -> list[JudgementRow]:
@@ -206,7 +210,7 @@ def main() -> None:
     """Print a line a fit, then the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--world", choices=["longer", "spam"])
+    source.add_argument("--world", choices=["longer", "spam", "everyone"])
     source.add_argument("--judgements", type=Path)
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--seeds", type=int, default=5)

@@ -35,7 +35,7 @@ from sandwiching.training.roles import ScorerSpec
 class Members(Protocol):
     """An ensemble on this process's device. models: what is in memory of it."""
 
-    models: Sequence[nn.Module]
+    models: list[nn.Module]
 
     def rewards(self, texts: Packing) -> Tensor:
         """Normalised scores [K, B] fp32."""
@@ -46,11 +46,13 @@ class Separate:
     """A whole model each."""
 
     def __init__(self, spec: ScorerSpec, dtype: torch.dtype) -> None:
-        self.models = [_placed(load_score_model(folder, dtype)) for folder in spec.members]
+        self.models: list[nn.Module] = [_placed(load_score_model(folder, dtype)) for folder in spec.members]
+        self.configs = _configs(spec)
 
     def rewards(self, texts: Packing) -> Tensor:
         """See Members."""
-        return torch.stack([normalised(last_token_scores(model, texts), model.config) for model in self.models])
+        both = zip(self.models, self.configs, strict=True)
+        return torch.stack([normalised(last_token_scores(model, texts), config) for model, config in both])
 
 
 class Heads:
@@ -58,7 +60,7 @@ class Heads:
 
     def __init__(self, spec: ScorerSpec, dtype: torch.dtype) -> None:
         self.trunk = _placed(load_score_model(spec.members[0], dtype))
-        self.models = [self.trunk]
+        self.models: list[nn.Module] = [self.trunk]
         self.configs = _configs(spec)
         head = score_head(self.trunk)
         self.weight_KD = self._stacked(spec, "score.weight", head.weight)
@@ -92,7 +94,7 @@ class Adapters:
         for name, folder in zip(self.names[1:], adapters[1:], strict=True):
             self.model.load_adapter(folder, adapter_name=name, **options)
         self.model.to(default_device()).eval()
-        self.models = [self.model]
+        self.models: list[nn.Module] = [self.model]
 
     def rewards(self, texts: Packing) -> Tensor:
         """See Members."""
