@@ -37,29 +37,34 @@ def fit_probe(
     """
     features_ND = features_ND.double()
     scale_D = features_ND.std(0, correction=0).clamp(min=1e-8)
-    standard_ND = (features_ND - features_ND[:1]) / scale_D
     target_E, weight_E, margin_E = target_E.double(), weight_E.double(), margin_E.double()
-    error_E = None if error_E is None else error_E.double()
     head_D = torch.zeros(features_ND.shape[1], dtype=torch.float64, requires_grad=True)
 
-    def loss(noise: str, error_E: Tensor | None, lean_E: Tensor | None = None) -> Tensor:
-        scores_N = standard_ND @ head_D
-        delta_E = scores_N[text_a_E] - scores_N[text_b_E]
+    def loss(delta_E: Tensor, noise: str, error_E: Tensor | None, lean_E: Tensor | None = None) -> Tensor:
         nll = bradley_terry(delta_E, target_E, weight_E, margin_E, 1.0, noise, error_E, lean_E)
         return nll + 0.5 * ridge * head_D.square().sum()
 
     if noise not in LEARNED:
-        _minimise([head_D], lambda: loss(noise, error_E))
-    else:
-        assert raters is not None, f"noise {noise} needs raters"
-        module, context = raters[0].double(), raters[1]
-        _minimise([head_D], lambda: loss("none", None))
+        difference_ED = (features_ND[text_a_E] - features_ND[text_b_E]) / scale_D
+        error_E = None if error_E is None else error_E.double()
+        _minimise([head_D], lambda: loss(difference_ED @ head_D, noise, error_E))
+        return (head_D.detach() / scale_D).float()
 
-        def joint() -> Tensor:
-            logit_E, lean_E, penalty = module(context)
-            return loss(noise, logit_E, lean_E) + penalty
+    assert raters is not None, f"noise {noise} needs raters"
+    module, context = raters[0].double(), raters[1]
+    standard_ND = (features_ND - features_ND[:1]) / scale_D
 
-        _minimise([head_D, *module.parameters()], joint)
+    def delta() -> Tensor:
+        # By text: many judgements share one, and this problem takes more steps.
+        scores_N = standard_ND @ head_D
+        return scores_N[text_a_E] - scores_N[text_b_E]
+
+    def joint() -> Tensor:
+        logit_E, lean_E, penalty = module(context)
+        return loss(delta(), noise, logit_E, lean_E) + penalty
+
+    _minimise([head_D], lambda: loss(delta(), "none", None))
+    _minimise([head_D, *module.parameters()], joint)
     return (head_D.detach() / scale_D).float()
 
 

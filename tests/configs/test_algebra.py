@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from sandwiching.configs.algebra import batch_algebra
+from sandwiching.configs.algebra import batch_algebra, scoring_passes
 from sandwiching.configs.layers import shipped_configs
 from sandwiching.configs.load import load
 
@@ -41,3 +41,18 @@ def test_ppo_line_has_the_numbers_of_the_config() -> None:
     )
     assert "ppo: 96 responses a step = 32 prompts x 3 samples" in lines
     assert any(line.startswith("ppo: a minibatch of 48 = 1 ranks x 48 responses; at most 8 of") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("kind", "members", "passes", "words"),
+    [
+        ("probe", 5, 1, "one trunk in memory with a head each; forward passes a response: 1, about the time of one"),
+        ("lora", 5, 5, "one trunk in memory with an adapter each; forward passes a response: 5, about 5 times the"),
+        ("full", 3, 3, "a trunk in memory each; forward passes a response: 3, about 3 times the time of one"),
+        ("lora", 1, 1, "1 reward model; forward passes a response: 1"),
+    ],
+)
+def test_what_an_ensemble_costs_is_said(kind: str, members: int, passes: int, words: str) -> None:
+    config = load("capitals", [f"reward_model.kind={kind}", f"reward_model.members={members}"])
+    assert scoring_passes(config.reward_model) == passes
+    assert any(words in line for line in batch_algebra(config))

@@ -141,3 +141,10 @@ def test_only_a_stage_that_the_run_lacks_is_refused(tmp_path: Path) -> None:
 def test_only_a_stage_brings_its_ancestors() -> None:
     wanted = wanted_nodes(graph(), "judgements")
     assert {node.stage for node in wanted} == {"sft", "pairs", "judgements"}
+
+
+def test_what_is_learned_of_raters_is_in_a_key_only_where_it_is_learned() -> None:
+    assert changed("reward_model.rater_spread=2", "reward_model.rater_learning_rate=0.5") == set()
+    assert changed("reward_model.noise=per_rater") >= {"reward_model", "ppo"}
+    settings = ("reward_model.noise=per_rater", "reward_model.rater_spread=2")
+    assert keys(graph(*settings[:1])) != keys(graph(*settings))
