@@ -1,19 +1,21 @@
 """What a reward ensemble costs against one member: scoring time, memory, and how far its scores are from those of the
 exported members one by one.
 
-    python benchmarks/ensembles.py                       # 5 members of each kind on SmolLM2, adapters at random
+    python benchmarks/ensembles.py                       # 5 members of each kind on SmolLM2, untrained
     python benchmarks/ensembles.py --kinds lora --members STORE/reward_model-KEY STORE/reward_model-KEY   # trained ones
 
 Times: both scorers in one process, taking turns, CPU seconds of one thread's work (wall seconds depend on what else a
-machine does). Memory: a process each; resident after scoring, and at most. Scores: texts of the task capitals; what is
-right is the exported fp32 model in fp32.
+machine does). Memory: a process each; resident after scoring, and at most. Scores (trained members): texts of the task
+capitals; what is right is the exported fp32 model in fp32.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -55,23 +57,23 @@ def texts(model: Path, rows: int) -> Rollouts:
     return as_rollouts(tokens[:rows], [True] * rows, pad_token_id(tokenizer))
 
 
-def write_member(folder: Path, trunk: Path, kind: str, seed: int) -> None:
-    """A reward model as training leaves it, with an adapter and a head at random."""
+def write_members(folder: Path, trunk: Path, kind: str, count: int) -> list[Path]:
+    """Reward models as training leaves them: the first with an adapter and a head at random, the others its copies
+    (hard links), which cost the same."""
     tokenizer = load_tokenizer(trunk)
     model = load_score_model(trunk, torch.float32, num_labels=1, pad_token_id=pad_token_id(tokenizer))
-    init_score_head(model, seed)
-    trained = model if kind == "probe" else attach(model, LoraSpec(16, 32), seed, "SEQ_CLS")
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in trained.named_parameters():
-            if "lora_B" in name:
-                parameter.normal_(std=1e-3, generator=generator)
-    stage = StageFolder(folder, 0)
-    folder.mkdir()
-    export(trained, tokenizer, stage.model, None if kind == "probe" else stage.adapter)
-    write_statistics(stage.model, 0.0, 1.0)
-    named = {"stage": "reward_model", "version": 1, "key": str(seed), "inputs": {}, "parents": {}}
-    write_manifest(stage, named | {"metrics": {}, "seconds": 0.0, "environment": {}})
+    init_score_head(model, 0)
+    first = StageFolder(folder / "member_0", 0)
+    first.path.mkdir()
+    trained = model if kind == "probe" else attach(model, LoraSpec(16, 32), 0, "SEQ_CLS")
+    export(trained, tokenizer, first.model, None if kind == "probe" else first.adapter)
+    write_statistics(first.model, 0.0, 1.0)
+    named = {"stage": "reward_model", "version": 1, "key": "0", "inputs": {}, "parents": {}}
+    write_manifest(first, named | {"metrics": {}, "seconds": 0.0, "environment": {}})
+    others = [folder / f"member_{k}" for k in range(1, count)]
+    for other in others:
+        shutil.copytree(first.path, other, copy_function=os.link)
+    return [first.path, *others]
 
 
 def scorer(way: str, kind: str, members: list[Path], trunk: Path, precision: str) -> TransformersScorer:
@@ -140,6 +142,8 @@ def report(kind: str, members: list[Path], trunk: Path, arguments: argparse.Name
         for name in ("resident", "most"):
             cells += [f"{used[way][name]:.0f}", f"{used[way][name] / used['one'][name]:.2f}"]
         print(f"| {way} | {' | '.join(cells)} |")
+    if not arguments.members:
+        return
     print("\nmean |difference| from the exported members in fp32:")
     for name, value in errors(kind, members, trunk, arguments).items():
         print(f"  {name}: {value:.2g}")
@@ -169,10 +173,7 @@ def main() -> None:
     for kind in arguments.kinds:
         with tempfile.TemporaryDirectory() as name:
             trunk = resolve("smollm2-135m")
-            members = [Path(name) / f"member_{seed}" for seed in range(arguments.count)]
-            for seed, folder in enumerate(members):
-                write_member(folder, trunk, kind, seed)
-            report(kind, members, trunk, arguments)
+            report(kind, write_members(Path(name), trunk, kind, arguments.count), trunk, arguments)
 
 
 if __name__ == "__main__":
