@@ -39,7 +39,8 @@ from sandwiching.reward_model.normalise import write_statistics
 from sandwiching.tasks.answers import candidates
 from sandwiching.tasks.capitals import Capitals
 from sandwiching.training.artifacts import StageFolder, read_manifest, write_manifest
-from sandwiching.training.devices import release_freed_memory, use_threads
+from sandwiching.training.devices import compute_dtype, release_freed_memory, use_threads
+from sandwiching.training.members import Adapters
 from sandwiching.training.roles import ScorerSpec
 from sandwiching.training.scorer import TransformersScorer
 
@@ -116,10 +117,15 @@ def times(kind: str, members: list[Path], trunk: Path, arguments: argparse.Names
 
 def errors(kind: str, members: list[Path], trunk: Path, arguments: argparse.Namespace) -> dict[str, float]:
     """Mean absolute error of normalised scores, shared and one by one, against the exported members in fp32."""
-    rollouts = texts(trunk, arguments.rows)
+    rollouts, held_model = texts(trunk, arguments.rows), ModelConfig(path=str(trunk))
 
     def scores(way: str, precision: str) -> Tensor:
-        return scorer(way, kind, members, trunk, precision).score(rollouts).rewards_KB
+        held = scorer(way, kind, members, trunk, precision)
+        if way == "shared" and kind == "lora":
+            # Also in bf16, where the pipeline does not.
+            spec = ScorerSpec(tuple(member / "model" for member in members), None, held_model, 1.0, kind, trunk)
+            held.members = Adapters(spec, compute_dtype(precision))
+        return held.score(rollouts).rewards_KB
 
     right_KB = scores("separate", "fp32")
     found = {
@@ -156,7 +162,7 @@ def main() -> None:
     parser.add_argument("--members", nargs="+", type=Path, help="artifacts of trained members of one kind")
     parser.add_argument("--trunk", type=Path, help="model folder that they started from; by default that of their sft")
     parser.add_argument("--count", type=int, default=5)
-    parser.add_argument("--precision", default="bf16", choices=["fp32", "bf16"])
+    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--measure", choices=WAYS, help=argparse.SUPPRESS)

@@ -38,7 +38,7 @@ def batch_algebra(config: Config) -> list[str]:
             f"ppo: {size} responses = {minibatches} minibatches x {minibatch}",
             f"ppo: a minibatch of {minibatch} = {ranks} ranks x {own} responses; at most {rows} of full length a pass, "
             f"more of shorter ones: at most {-(-own // rows)} passes",
-            _scoring(reward),
+            _scoring(config),
             f"ppo: {ppo.steps} steps x {size} responses = {ppo.steps * size} episodes",
             f"ppo: {ppo.steps} steps x {ppo.epochs} epochs x {minibatches} minibatches = {updates} optimiser steps",
         ]
@@ -50,18 +50,27 @@ def scoring_passes(reward: RewardModelConfig) -> int:
     return 1 if reward.kind == "probe" else reward.members
 
 
-def _scoring(reward: RewardModelConfig) -> str:
+def shares_trunk(config: Config) -> bool:
+    """Whether several members are held as one trunk (training/members.py)."""
+    reward = config.reward_model
+    shared = reward.kind == "probe" or (reward.kind == "lora" and config.model.precision == "fp32")
+    return reward.members > 1 and shared
+
+
+def _scoring(config: Config) -> str:
+    reward = config.reward_model
     if reward.members == 1:
         return "ppo: 1 reward model; forward passes a response: 1"
-    held = {
-        "probe": "one trunk in memory with a head each",
-        "lora": "one trunk in memory with an adapter each",
-        "full": "a trunk in memory each",
-    }[reward.kind]
+    own = {"probe": "head", "lora": "adapter", "full": "model"}[reward.kind]
+    held = f"one trunk in memory with {_article(own)} each" if shares_trunk(config) else "a whole model in memory each"
     passes = scoring_passes(reward)
     times = "about the time of one" if passes == 1 else f"about {passes} times the time of one"
     cost = f"forward passes a response: {passes}, {times}"
     return f"ppo: {reward.members} reward models ({reward.kind}), {held}; {cost}"
+
+
+def _article(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
 def divisibility_problems(config: Config) -> Iterator[str]:

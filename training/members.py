@@ -1,7 +1,8 @@
 """The members of a reward ensemble in memory: what they share is held once, and computed once where it can be.
 
     full   a model each, a forward pass each
-    lora   one trunk (the parent's) and an adapter and a head each; a forward pass each
+    lora   in fp32 one trunk (the parent's) and an adapter and a head each; a forward pass each. In bf16 as full: base
+           plus adapter rounds differently from the merged weights that gave reward_mean and reward_std
     probe  one trunk, a head each; one forward pass gives every score
 
 Shape suffixes: K members, B texts.
@@ -77,10 +78,7 @@ class Heads:
 
 
 class Adapters:
-    """Members of kind lora: the parent's trunk under each adapter in turn.
-
-    In bf16 that is nearer to what was trained than the merged model, in which a young adapter is below the rounding.
-    """
+    """Members of kind lora: the parent's trunk under each adapter in turn."""
 
     def __init__(self, spec: ScorerSpec, dtype: torch.dtype) -> None:
         assert spec.trunk is not None
@@ -110,11 +108,12 @@ SHARED: dict[str, Callable[[ScorerSpec, torch.dtype], Members]] = {"full": Separ
 
 
 def load_members(spec: ScorerSpec, dtype: torch.dtype) -> Members:
-    """One member alone is its exported model, whatever its kind.
+    """One member alone is its exported model, whatever its kind; which others share, configs/algebra.py says too.
 
     Raises BrokenArtifact when members that should share a trunk were not trained on the same one.
     """
-    if len(spec.members) == 1 or spec.kind == "full":
+    rounds = spec.kind == "lora" and dtype != torch.float32
+    if len(spec.members) == 1 or spec.kind == "full" or rounds:
         return Separate(spec, dtype)
     _require_one_trunk([folder.parent for folder in spec.members], spec)
     return SHARED[spec.kind](spec, dtype)

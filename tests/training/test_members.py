@@ -91,6 +91,12 @@ def test_one_member_alone_is_its_exported_model(tiny: Path, tmp_path: Path) -> N
     assert isinstance(ensembles.load_members(spec, torch.float32), Separate)
 
 
+def test_adapters_in_bf16_are_scored_merged(tiny: Path, tmp_path: Path) -> None:
+    models = tuple(write_member(tmp_path / str(seed), tiny, "lora", seed) for seed in range(2))
+    spec = ScorerSpec(models, None, ModelConfig(path=str(tiny)), 1.0, "lora", tiny)
+    assert isinstance(ensembles.load_members(spec, torch.bfloat16), Separate)
+
+
 def test_members_of_different_parents_are_refused(tiny: Path, tmp_path: Path) -> None:
     models = tuple(write_member(tmp_path / base, tiny, "probe", 1, base) for base in ("one", "other"))
     with pytest.raises(BrokenArtifact, match="members of one ensemble share their parent"):
