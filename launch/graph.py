@@ -27,6 +27,9 @@ PATHS = (("model", "path"), ("model", "revision"), ("data", "judgements"))
 OF_THE_ENSEMBLE = ("combine", "uwo_lambda")
 """What the reward_model block says about all members together: no member depends on it."""
 
+OF_LEARNED_NOISE = ("rater_spread", "rater_learning_rate")
+"""What the reward_model block says about raters where it learns of them; nothing else depends on it."""
+
 
 @dataclass(eq=False)
 class Node:
@@ -46,6 +49,9 @@ class Node:
         blocks = {name: key_settings(block) for name, block in self.blocks.items()}
         for block, name in PATHS:
             blocks.get(block, {}).pop(name, None)
+        if not blocks.get("reward_model", {}).get("noise", "per_rater").startswith("per_rater"):
+            for name in OF_LEARNED_NOISE:
+                blocks["reward_model"].pop(name)
         if self.stage == "reward_model":
             for name in OF_THE_ENSEMBLE:
                 blocks["reward_model"].pop(name)

@@ -3,6 +3,7 @@
 judgements.jsonl.gz -> unique texts + columns -> planned batches -> TRL RewardTrainer with our loss -> model/
                                               \\-> frozen features -> linear probe (kind: probe) -> model/
 model/ -> scores of all judged texts -> reward_mean, reward_std in its config.json; evaluation.json
+noise: per_rater... -> rater_errors.json
 
 sandwich run configs/capitals.yaml --only reward_model
 """
@@ -28,6 +29,7 @@ from sandwiching.training.recorder import Observer, no_observer
 from sandwiching.training.reward_data import load_reward_data
 from sandwiching.training.reward_member import STAGE, Member, load_with_head, loss_terms, member_seed
 from sandwiching.training.reward_probe import train_probe
+from sandwiching.training.reward_raters import split_off, trained_noise, write_rater_errors
 from sandwiching.training.reward_trainer import train_member
 from sandwiching.training.weights import export_trained
 
@@ -75,6 +77,9 @@ def train_trunk(member: Member) -> dict[str, float]:
     """All weights, or a fresh adapter on the parent's merged model and the whole head; rank 0 writes the model."""
     metrics, weights = train_member(member)
     if distributed.rank() == 0:
+        learned = split_off(weights)
+        if learned:
+            metrics |= write_rater_errors(member, trained_noise(member, learned))
         export_trained(load_with_head(member), weights, member.tokenizer, member.folder)
     return metrics
 

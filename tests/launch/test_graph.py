@@ -182,3 +182,10 @@ def test_a_population_is_the_tasks() -> None:
         "ppo",
         "check",
     }
+
+
+def test_what_is_learned_of_raters_is_in_a_key_only_where_it_is_learned() -> None:
+    assert changed("reward_model.rater_spread=2", "reward_model.rater_learning_rate=0.5") == set()
+    assert changed("reward_model.noise=per_rater") >= {"reward_model", "ppo"}
+    settings = ("reward_model.noise=per_rater", "reward_model.rater_spread=2")
+    assert keys(graph(*settings[:1])) != keys(graph(*settings))
