@@ -1,0 +1,199 @@
+"""What a rater sees, says, skips and takes back. A verdict's key is (assignment, attempt): sent twice, it is one."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from sqlalchemy import Connection, Engine, func, insert, select, update
+
+from sandwiching.launch.page.collect import find_rater
+from sandwiching.launch.page.records import (
+    CONFIDENCE,
+    Choice,
+    Earlier,
+    Question,
+    RaterRow,
+    Screen,
+    Terms,
+    Undoable,
+    Verdict,
+)
+from sandwiching.launch.page.tables import AnyRow, assignments, pairs, raters, reading, verdicts, writing
+from sandwiching.launch.page.turns import hand_out, hold, release
+
+SETTLED = ("judged", "skipped")
+
+
+class UnknownLink(LookupError):
+    """The secret of a link is nobody's, or a form names what is not this rater's: the page tells neither apart."""
+
+
+def screen(engine: Engine, token: str, terms: Terms, pair_count: int, now: float) -> Screen:
+    """What a rater's page shows; hands out a pair when the rater has none. Raises UnknownLink."""
+    with reading(engine) as connection:
+        rater = _rater(connection, token)
+        opened = _open(connection, rater)
+    if opened is None:
+        with writing(engine) as connection:
+            rater = _rater(connection, token)
+            # Another request of this rater may have been first.
+            if _open(connection, rater) is None:
+                hand_out(connection, rater, terms, now)
+    with reading(engine) as connection:
+        opened = _open(connection, rater)
+        last = _last(connection, rater)
+        # With gold questions, here and below: a count without them would give away which pair was one.
+        labels = connection.execute(select(func.sum(raters.c.judged))).scalar_one()
+        question = None if opened is None else _question(connection, opened)
+    of = pair_count * terms.labels_per_pair
+    of = round((of if terms.budget is None else min(of, terms.budget)) / (1 - terms.gold_rate))
+    return Screen(
+        tier=rater.tier,
+        question=question,
+        undoable=None if last is None else Undoable(last.id, last.attempt),
+        judged=rater.judged,
+        wanted=terms.per_rater,
+        labels=min(labels, of),
+        of=of,
+    )
+
+
+def judge(engine: Engine, token: str, key: str, attempt: int, verdict: Verdict, terms: Terms, now: float) -> bool:
+    """Write a verdict and hand out the next pair, in one transaction; False when it was written before.
+
+    A verdict on a pair that was taken back meanwhile counts too: the work is done. Raises UnknownLink.
+    """
+    with writing(engine) as connection:
+        rater = _rater(connection, token)
+        row = _own(connection, rater, key)
+        if row.attempt != attempt or row.state in SETTLED:
+            return False
+        if row.state == "released":
+            hold(connection, row.pair_id, row.gold, 1)
+        _settle(connection, row, "judged", verdict.preference(row.shown), now, verdict)
+        connection.execute(update(raters).where(raters.c.id == rater.id).values(judged=raters.c.judged + 1))
+        _go_on(connection, dataclasses.replace(rater, judged=rater.judged + 1), terms, now)
+    return True
+
+
+def skip(engine: Engine, token: str, key: str, attempt: int, terms: Terms, now: float) -> bool:
+    """Leave a pair to others, for good unless undone; False when it was settled before. Raises UnknownLink."""
+    with writing(engine) as connection:
+        rater = _rater(connection, token)
+        row = _own(connection, rater, key)
+        if row.attempt != attempt or row.state in SETTLED:
+            return False
+        if row.state == "open":
+            hold(connection, row.pair_id, row.gold, -1)
+        _settle(connection, row, "skipped", "skip", now)
+        _go_on(connection, rater, terms, now)
+    return True
+
+
+def undo(engine: Engine, token: str, key: str, attempt: int, now: float) -> bool:
+    """Open the rater's last verdict or skip again; False when this is not the last any more. Raises UnknownLink.
+
+    The pair on the page meanwhile goes back and comes next. What was said stays in `verdicts`, without counting.
+    """
+    with writing(engine) as connection:
+        rater = _rater(connection, token)
+        row, last = _own(connection, rater, key), _last(connection, rater)
+        if last is None or last.id != key or row.attempt != attempt:
+            return False
+        current = _open(connection, rater)
+        if current is not None:
+            release(connection, current.id, current.pair_id, current.gold)
+        reopened = update(assignments).where(assignments.c.id == key)
+        connection.execute(reopened.values(state="open", attempt=attempt + 1, opened=now, settled=None))
+        if row.state == "judged":
+            connection.execute(update(raters).where(raters.c.id == rater.id).values(judged=raters.c.judged - 1))
+        else:
+            hold(connection, row.pair_id, row.gold, 1)
+    return True
+
+
+def _rater(connection: Connection, token: str) -> RaterRow:
+    rater = find_rater(connection, token)
+    if rater is None:
+        raise UnknownLink
+    return rater
+
+
+def _own(connection: Connection, rater: RaterRow, key: str) -> AnyRow:
+    """The rater's assignment of a key. Raises UnknownLink for another's."""
+    row = connection.execute(
+        select(assignments, pairs.c.gold).join(pairs).where(assignments.c.id == key, assignments.c.rater_id == rater.id)
+    ).one_or_none()
+    if row is None:
+        raise UnknownLink
+    return row
+
+
+def _open(connection: Connection, rater: RaterRow) -> AnyRow | None:
+    """The assignment on the rater's page, with its pair; source and references are fetched for experts alone."""
+    columns = [pairs.c.prompt, pairs.c.response_a, pairs.c.response_b, pairs.c.gold]
+    if rater.tier == "expert":
+        columns += [pairs.c.source, pairs.c.references]
+    wanted = select(assignments, *columns).join(pairs)
+    return connection.execute(
+        wanted.where(assignments.c.rater_id == rater.id, assignments.c.state == "open")
+    ).one_or_none()
+
+
+def _last(connection: Connection, rater: RaterRow) -> AnyRow | None:
+    return connection.execute(
+        select(assignments.c.id, assignments.c.attempt)
+        .where(assignments.c.rater_id == rater.id, assignments.c.settled.is_not(None))
+        .order_by(assignments.c.settled.desc())
+        .limit(1)
+    ).one_or_none()
+
+
+def _settle(
+    connection: Connection, row: AnyRow, state: str, preference: str, now: float, said: Verdict | None = None
+) -> None:
+    connection.execute(
+        insert(verdicts).values(
+            assignment_id=row.id,
+            attempt=row.attempt,
+            preference=preference,
+            confidence=said.confidence if said else None,
+            client_seconds=said.seconds if said else None,
+            server_seconds=max(0.0, now - row.opened),
+            why=said.why if said else None,
+            at=now,
+        )
+    )
+    connection.execute(update(assignments).where(assignments.c.id == row.id).values(state=state, settled=now))
+
+
+def _go_on(connection: Connection, rater: RaterRow, terms: Terms, now: float) -> None:
+    if _open(connection, rater) is None:
+        hand_out(connection, rater, terms, now)
+
+
+def _question(connection: Connection, row: AnyRow) -> Question:
+    columns = row._mapping
+    texts = (row.response_a, row.response_b)
+    first, second = texts if row.shown == "ab" else reversed(texts)
+    return Question(
+        key=row.id,
+        attempt=row.attempt,
+        prompt=row.prompt if isinstance(row.prompt, str) else tuple(row.prompt),
+        first=first,
+        second=second,
+        source=columns.get("source"),
+        references=tuple(columns.get("references") or ()),
+        earlier=_earlier(connection, row) if row.attempt > 1 else None,
+    )
+
+
+def _earlier(connection: Connection, row: AnyRow) -> Earlier:
+    said = connection.execute(
+        select(verdicts.c.preference, verdicts.c.confidence, verdicts.c.why).where(
+            verdicts.c.assignment_id == row.id, verdicts.c.attempt == row.attempt - 1
+        )
+    ).one()
+    choices: dict[str, Choice] = {"tie": "tie", row.shown[0]: "first", row.shown[1]: "second"}
+    names = {value: name for name, value in CONFIDENCE.items()}
+    return Earlier(choices.get(said.preference), names.get(said.confidence), said.why or "")
