@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip --quiet --quiet --disable-pip-version-check
 PYTEST := $(BIN)/pytest -q
 
-.PHONY: setup setup-vllm demo test test-slow test-gpu test-vllm test-cluster check bench
+.PHONY: setup setup-vllm demo test test-slow test-gpu test-vllm test-cluster test-browser check bench
 
 setup: .venv/.ready
 
@@ -36,10 +36,10 @@ demo: setup
 	$(BIN)/sandwich run configs/capitals.yaml
 
 test: setup
-	$(PYTEST) -m "not gpu and not slow and not vllm and not cluster"
+	$(PYTEST) -m "not gpu and not slow and not vllm and not cluster and not browser and not postgres"
 
 test-slow: setup
-	$(PYTEST) -m "slow and not gpu and not vllm and not cluster"
+	$(PYTEST) -m "slow and not gpu and not vllm and not cluster and not browser and not postgres"
 
 test-gpu: setup
 	TRITON_INTERPRET=0 $(PYTEST) -m "gpu and not vllm and not cluster"
@@ -53,6 +53,12 @@ test-cluster: setup
 	if [ -n "$$missing" ]; then apt-get -qq update && \
 		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends slurm-wlm munge shellcheck; fi
 	$(PYTEST) -m cluster
+
+# As root, too: Chromium for the judging page, PostgreSQL for its database.
+test-browser: setup
+	@command -v chromium >/dev/null && ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { apt-get -qq update && \
+		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium postgresql; }
+	$(PYTEST) -m "browser or postgres"
 
 check: setup
 	$(BIN)/ruff check .

@@ -128,5 +128,5 @@ def find_rater(connection: Connection, token: str) -> RaterRow | None:
 def count_pairs(engine: Engine) -> tuple[int, int]:
     """(pairs, gold questions) in the database."""
     with reading(engine) as connection:
-        found = dict(connection.execute(select(pairs.c.gold, func.count()).group_by(pairs.c.gold)).tuples().all())
+        found = dict(connection.execute(select(pairs.c.gold, func.count()).group_by(pairs.c.gold)).all())
     return found.get(False, 0), found.get(True, 0)

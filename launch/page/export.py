@@ -121,7 +121,7 @@ def standings(engine: Engine) -> list[Standing]:
 def _counts(connection: Any, where: Any) -> dict[int, int]:
     joined = assignments.join(verdicts)
     query = select(assignments.c.rater_id, func.count(verdicts.c.id)).select_from(joined).where(where)
-    return dict(connection.execute(query.group_by(assignments.c.rater_id)).tuples().all())
+    return dict(connection.execute(query.group_by(assignments.c.rater_id)).all())
 
 
 def _standing(rater: AnyRow, rows: list[AnyRow], skipped: int, undone: int) -> Standing:
