@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ HIDDEN = ("SECRET SOURCE", "SECRET REFERENCE")
 
 
 def pair_row(number: int, answer=None, kind: str = "pair") -> PairRow:
-    prompt = Prompt(f"q{number}", f"{kind} {number}?", f"g{number % 3}", "sums")
+    prompt = Prompt(f"q{number}", f"{kind} {number}?", f"group-{number % 3}", "sums")
     pair = Pair(f"{kind}/{number}", prompt, f"short {kind} {number}", f"long {kind} {number}, as everybody knows")
     return PairRow(pair, source=HIDDEN[0], references=(HIDDEN[1],), answer=answer, finished_b=number % 2 == 0)
 
@@ -41,15 +42,14 @@ def gold_rows(count: int) -> list[PairRow]:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """The URL of a PostgreSQL server of this session, without a database in it."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     assert found, "no PostgreSQL here: `make test-browser` installs it"
-    root = tmp_path_factory.mktemp("postgres")
+    # Not among pytest's folders, which are for root alone: PostgreSQL refuses to run as root.
+    root = Path(tempfile.mkdtemp(prefix="postgres-"))
     as_user: list[str] = []
-    if os.geteuid() == 0:  # it refuses to run as root
-        for folder in (root, *root.parents[:2]):
-            folder.chmod(0o755)
+    if os.geteuid() == 0:
         shutil.chown(root, "postgres")
         as_user = ["runuser", "-u", "postgres", "--"]
 
@@ -61,6 +61,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     run("pg_ctl", "-D", data, "-w", "-o", options, "-l", str(root / "log"), "start")
     yield f"postgresql://postgres@/{{name}}?host={root}"
     run("pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
+    shutil.rmtree(root)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
