@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections.abc import Callable
 
@@ -43,5 +44,8 @@ def serve(engine: Engine, terms: Terms, host: str, port: int, ready: Callable[[s
         listener.listen(CONNECTIONS)
         name = f"[{host}]" if ":" in host else host
         ready(f"http://{name}:{listener.getsockname()[1]}")
+        # uvicorn stops gracefully, then raises the signal once more for whoever handled it before.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
         uvicorn.Server(config).run(sockets=[listener])
     engine.dispose()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from sqlalchemy import (
@@ -40,6 +41,8 @@ SCHEMA = 1
 LOCK_SECONDS = 30
 """How long a transaction waits for the one before it."""
 CONNECTIONS = 16
+
+_QUEUE = Lock()
 
 AnyRow = Row[*tuple[Any, ...]]
 
@@ -204,9 +207,10 @@ def reading(engine: Engine) -> Iterator[Connection]:
 def writing(engine: Engine) -> Iterator[Connection]:
     """A transaction that writes; one at a time, so that what it read still holds when it writes.
 
-    SQLite locks the file, PostgreSQL the row of the collection.
+    SQLite locks the file, PostgreSQL the row of the collection. Threads of this process queue before that: SQLite's
+    own waiting is polling with growing pauses, and whoever waits long waits longer.
     """
-    with engine.execution_options(writes=True).begin() as connection:
+    with _QUEUE, engine.execution_options(writes=True).begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(select(collection.c.id).with_for_update())
         yield connection

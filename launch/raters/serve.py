@@ -66,10 +66,14 @@ def serve_command(
     set_priorities(engine, {} if priority is None else read_priorities(priority))
     console = Console(stderr=True)
     counts = count_pairs(engine)
-    console.print(f"{counts[0]} pairs, {counts[1]} gold questions; database: {engine.url!r}", highlight=False)
+    console.print(
+        f"{counts[0]} pairs, {counts[1]} gold questions; database: {engine.url!r}", highlight=False, soft_wrap=True
+    )
     if host not in LOOPBACK:
         console.print(
-            f"{host} is no loopback address: links are secrets, so put a proxy with TLS before it", style="yellow"
+            f"{host} is no loopback address: links are secrets, so put a proxy with TLS before it",
+            style="yellow",
+            soft_wrap=True,
         )
     serve(engine, terms, host, port, lambda address: console.print(f"serving on {address}; end it with Ctrl-C"))
 
