@@ -35,7 +35,7 @@ from urllib.parse import urlencode
 from sandwiching.tasks.columns import hash_rater
 
 SANDWICH = str(Path(sys.executable).with_name("sandwich"))
-PATIENCE = 60.0
+PATIENCE = 300.0
 """Seconds that a rater, or this script, waits for a server that does not answer."""
 
 

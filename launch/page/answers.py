@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
 
 from sandwiching.launch.page.collect import find_rater
 from sandwiching.launch.page.records import (
@@ -23,6 +23,45 @@ from sandwiching.launch.page.turns import hand_out, hold, release
 
 SETTLED = ("judged", "skipped")
 
+_OWN = (
+    select(assignments, pairs.c.gold)
+    .join(pairs)
+    .where(assignments.c.id == bindparam("key"), assignments.c.rater_id == bindparam("rater"))
+)
+_SEEN_BY = {
+    "weak": (pairs.c.prompt, pairs.c.response_a, pairs.c.response_b, pairs.c.gold),
+    "expert": (
+        pairs.c.prompt,
+        pairs.c.response_a,
+        pairs.c.response_b,
+        pairs.c.gold,
+        pairs.c.source,
+        pairs.c.references,
+    ),
+}
+"""What a rater's page is made from. Source and references are not even fetched for the weak."""
+_OPEN = {
+    tier: select(assignments, *columns)
+    .join(pairs)
+    .where(assignments.c.rater_id == bindparam("rater"), assignments.c.state == "open")
+    for tier, columns in _SEEN_BY.items()
+}
+_LAST = (
+    select(assignments.c.id, assignments.c.attempt)
+    .where(assignments.c.rater_id == bindparam("rater"), assignments.c.settled.is_not(None))
+    .order_by(assignments.c.settled.desc())
+    .limit(1)
+)
+_LABELS = select(func.sum(raters.c.judged))
+_SAY = insert(verdicts)
+_THIS = update(assignments).where(assignments.c.id == bindparam("this"))
+_SETTLE = _THIS.values(state=bindparam("to"), settled=bindparam("now"))
+_REOPEN = _THIS.values(state="open", attempt=assignments.c.attempt + 1, opened=bindparam("now"), settled=None)
+_COUNT = update(raters).where(raters.c.id == bindparam("rater_id")).values(judged=raters.c.judged + bindparam("more"))
+_EARLIER = select(verdicts.c.preference, verdicts.c.confidence, verdicts.c.why).where(
+    verdicts.c.assignment_id == bindparam("key"), verdicts.c.attempt == bindparam("try_before")
+)
+
 
 class UnknownLink(LookupError):
     """The secret of a link is nobody's, or a form names what is not this rater's: the page tells neither apart."""
@@ -33,23 +72,25 @@ def screen(engine: Engine, token: str, terms: Terms, pair_count: int, now: float
     with reading(engine) as connection:
         rater = _rater(connection, token)
         opened = _open(connection, rater)
-    if opened is None:
-        with writing(engine) as connection:
-            rater = _rater(connection, token)
-            # Another request of this rater may have been first.
-            if _open(connection, rater) is None:
-                hand_out(connection, rater, terms, now)
-    with reading(engine) as connection:
-        opened = _open(connection, rater)
-        last = _last(connection, rater)
-        # With gold questions, here and below: a count without them would give away which pair was one.
-        labels = connection.execute(select(func.sum(raters.c.judged))).scalar_one()
-        question = None if opened is None else _question(connection, opened)
+        if opened is not None:
+            return _screen(connection, rater, opened, terms, pair_count)
+    with writing(engine) as connection:
+        rater = _rater(connection, token)
+        # Another request of this rater may have been first.
+        if _open(connection, rater) is None:
+            hand_out(connection, rater, terms, now)
+        return _screen(connection, rater, _open(connection, rater), terms, pair_count)
+
+
+def _screen(connection: Connection, rater: RaterRow, opened: AnyRow | None, terms: Terms, pair_count: int) -> Screen:
+    last = _last(connection, rater)
+    # With gold questions, here and below: a count without them would give away which pair was one.
+    labels = connection.execute(_LABELS).scalar_one()
     of = pair_count * terms.labels_per_pair
     of = round((of if terms.budget is None else min(of, terms.budget)) / (1 - terms.gold_rate))
     return Screen(
         tier=rater.tier,
-        question=question,
+        question=None if opened is None else _question(connection, opened),
         undoable=None if last is None else Undoable(last.id, last.attempt),
         judged=rater.judged,
         wanted=terms.per_rater,
@@ -71,8 +112,8 @@ def judge(engine: Engine, token: str, key: str, attempt: int, verdict: Verdict, 
         if row.state == "released":
             hold(connection, row.pair_id, row.gold, 1)
         _settle(connection, row, "judged", verdict.preference(row.shown), now, verdict)
-        connection.execute(update(raters).where(raters.c.id == rater.id).values(judged=raters.c.judged + 1))
-        _go_on(connection, dataclasses.replace(rater, judged=rater.judged + 1), terms, now)
+        connection.execute(_COUNT, {"rater_id": rater.id, "more": 1})
+        _go_on(connection, dataclasses.replace(rater, judged=rater.judged + 1), row, terms, now)
     return True
 
 
@@ -86,7 +127,7 @@ def skip(engine: Engine, token: str, key: str, attempt: int, terms: Terms, now: 
         if row.state == "open":
             hold(connection, row.pair_id, row.gold, -1)
         _settle(connection, row, "skipped", "skip", now)
-        _go_on(connection, rater, terms, now)
+        _go_on(connection, rater, row, terms, now)
     return True
 
 
@@ -103,10 +144,9 @@ def undo(engine: Engine, token: str, key: str, attempt: int, now: float) -> bool
         current = _open(connection, rater)
         if current is not None:
             release(connection, current.id, current.pair_id, current.gold)
-        reopened = update(assignments).where(assignments.c.id == key)
-        connection.execute(reopened.values(state="open", attempt=attempt + 1, opened=now, settled=None))
+        connection.execute(_REOPEN, {"this": key, "now": now})
         if row.state == "judged":
-            connection.execute(update(raters).where(raters.c.id == rater.id).values(judged=raters.c.judged - 1))
+            connection.execute(_COUNT, {"rater_id": rater.id, "more": -1})
         else:
             hold(connection, row.pair_id, row.gold, 1)
     return True
@@ -121,54 +161,41 @@ def _rater(connection: Connection, token: str) -> RaterRow:
 
 def _own(connection: Connection, rater: RaterRow, key: str) -> AnyRow:
     """The rater's assignment of a key. Raises UnknownLink for another's."""
-    row = connection.execute(
-        select(assignments, pairs.c.gold).join(pairs).where(assignments.c.id == key, assignments.c.rater_id == rater.id)
-    ).one_or_none()
+    row = connection.execute(_OWN, {"key": key, "rater": rater.id}).one_or_none()
     if row is None:
         raise UnknownLink
     return row
 
 
 def _open(connection: Connection, rater: RaterRow) -> AnyRow | None:
-    """The assignment on the rater's page, with its pair; source and references are fetched for experts alone."""
-    columns = [pairs.c.prompt, pairs.c.response_a, pairs.c.response_b, pairs.c.gold]
-    if rater.tier == "expert":
-        columns += [pairs.c.source, pairs.c.references]
-    wanted = select(assignments, *columns).join(pairs)
-    return connection.execute(
-        wanted.where(assignments.c.rater_id == rater.id, assignments.c.state == "open")
-    ).one_or_none()
+    """The assignment on the rater's page, with its pair as this tier sees it."""
+    return connection.execute(_OPEN[rater.tier], {"rater": rater.id}).one_or_none()
 
 
 def _last(connection: Connection, rater: RaterRow) -> AnyRow | None:
-    return connection.execute(
-        select(assignments.c.id, assignments.c.attempt)
-        .where(assignments.c.rater_id == rater.id, assignments.c.settled.is_not(None))
-        .order_by(assignments.c.settled.desc())
-        .limit(1)
-    ).one_or_none()
+    return connection.execute(_LAST, {"rater": rater.id}).one_or_none()
 
 
 def _settle(
     connection: Connection, row: AnyRow, state: str, preference: str, now: float, said: Verdict | None = None
 ) -> None:
-    connection.execute(
-        insert(verdicts).values(
-            assignment_id=row.id,
-            attempt=row.attempt,
-            preference=preference,
-            confidence=said.confidence if said else None,
-            client_seconds=said.seconds if said else None,
-            server_seconds=max(0.0, now - row.opened),
-            why=said.why if said else None,
-            at=now,
-        )
-    )
-    connection.execute(update(assignments).where(assignments.c.id == row.id).values(state=state, settled=now))
+    columns = {
+        "assignment_id": row.id,
+        "attempt": row.attempt,
+        "preference": preference,
+        "confidence": said.confidence if said else None,
+        "client_seconds": said.seconds if said else None,
+        "server_seconds": max(0.0, now - row.opened),
+        "why": said.why if said else None,
+        "at": now,
+    }
+    connection.execute(_SAY, columns)
+    connection.execute(_SETTLE, {"this": row.id, "to": state, "now": now})
 
 
-def _go_on(connection: Connection, rater: RaterRow, terms: Terms, now: float) -> None:
-    if _open(connection, rater) is None:
+def _go_on(connection: Connection, rater: RaterRow, settled: AnyRow, terms: Terms, now: float) -> None:
+    """The next pair, unless what was settled had been taken back and another is open already."""
+    if settled.state == "open" or _open(connection, rater) is None:
         hand_out(connection, rater, terms, now)
 
 
@@ -189,11 +216,7 @@ def _question(connection: Connection, row: AnyRow) -> Question:
 
 
 def _earlier(connection: Connection, row: AnyRow) -> Earlier:
-    said = connection.execute(
-        select(verdicts.c.preference, verdicts.c.confidence, verdicts.c.why).where(
-            verdicts.c.assignment_id == row.id, verdicts.c.attempt == row.attempt - 1
-        )
-    ).one()
+    said = connection.execute(_EARLIER, {"key": row.id, "try_before": row.attempt - 1}).one()
     choices: dict[str, Choice] = {"tie": "tie", row.shown[0]: "first", row.shown[1]: "second"}
     names = {value: name for name, value in CONFIDENCE.items()}
     return Earlier(choices.get(said.preference), names.get(said.confidence), said.why or "")

@@ -16,6 +16,10 @@ from sandwiching.tasks.records import TIERS
 
 TOKEN_BYTES = 24
 
+_BY_TOKEN = select(raters.c.id, raters.c.rater, raters.c.tier, raters.c.judged, raters.c.turns).where(
+    raters.c.token_hash == bindparam("token_hash")
+)
+
 
 def share(*parts: object) -> float:
     """A number in 0..1, 1 excluded, that depends on the parts alone."""
@@ -120,8 +124,7 @@ def token_hash(token: str) -> str:
 
 def find_rater(connection: Connection, token: str) -> RaterRow | None:
     """Whose secret it is; None when it is nobody's."""
-    columns = (raters.c.id, raters.c.rater, raters.c.tier, raters.c.judged, raters.c.turns)
-    row = connection.execute(select(*columns).where(raters.c.token_hash == token_hash(token))).one_or_none()
+    row = connection.execute(_BY_TOKEN, {"token_hash": token_hash(token)}).one_or_none()
     return None if row is None else RaterRow(*row)
 
 

@@ -148,7 +148,8 @@ def connect(url: str) -> Engine:
             parts = parts.set(drivername="postgresql+psycopg")
         if parts.get_backend_name() not in ("sqlite", "postgresql"):
             raise ValueError(f"--database: {parts.drivername} is not supported; use a file, or postgresql://...")
-        engine = create_engine(parts, pool_size=CONNECTIONS, max_overflow=0, pool_pre_ping=True)
+        remote = parts.get_backend_name() == "postgresql"
+        engine = create_engine(parts, pool_size=CONNECTIONS, max_overflow=0, pool_pre_ping=remote)
     except (ArgumentError, NoSuchModuleError) as error:
         raise ValueError(
             f"--database: {error}; use the path of a SQLite file, or postgresql://user@host/name"
