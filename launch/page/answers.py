@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
 
@@ -52,7 +53,7 @@ _LAST = (
     .order_by(assignments.c.settled.desc())
     .limit(1)
 )
-_LABELS = select(func.sum(raters.c.judged))
+_LABELS = select(func.sum(raters.c.judged)).where(raters.c.tier == bindparam("tier"))
 _SAY = insert(verdicts)
 _THIS = update(assignments).where(assignments.c.id == bindparam("this"))
 _SETTLE = _THIS.values(state=bindparam("to"), settled=bindparam("now"))
@@ -85,9 +86,9 @@ def screen(engine: Engine, token: str, terms: Terms, pair_count: int, now: float
 def _screen(connection: Connection, rater: RaterRow, opened: AnyRow | None, terms: Terms, pair_count: int) -> Screen:
     last = _last(connection, rater)
     # With gold questions, here and below: a count without them would give away which pair was one.
-    labels = connection.execute(_LABELS).scalar_one()
-    of = pair_count * terms.labels_per_pair
-    of = round((of if terms.budget is None else min(of, terms.budget)) / (1 - terms.gold_rate))
+    labels = connection.execute(_LABELS, {"tier": rater.tier}).scalar_one()
+    per_pair, budget = terms.of(rater.tier)
+    of = round(min(pair_count * per_pair, math.inf if budget is None else budget) / (1 - terms.gold_rate))
     return Screen(
         tier=rater.tier,
         question=None if opened is None else _question(connection, opened),
@@ -110,7 +111,7 @@ def judge(engine: Engine, token: str, key: str, attempt: int, verdict: Verdict, 
         if row.attempt != attempt or row.state in SETTLED:
             return False
         if row.state == "released":
-            hold(connection, row.pair_id, row.gold, 1)
+            hold(connection, rater.tier, row.pair_id, row.gold, 1)
         _settle(connection, row, "judged", verdict.preference(row.shown), now, verdict)
         connection.execute(_COUNT, {"rater_id": rater.id, "more": 1})
         _go_on(connection, dataclasses.replace(rater, judged=rater.judged + 1), row, terms, now)
@@ -125,7 +126,7 @@ def skip(engine: Engine, token: str, key: str, attempt: int, terms: Terms, now: 
         if row.attempt != attempt or row.state in SETTLED:
             return False
         if row.state == "open":
-            hold(connection, row.pair_id, row.gold, -1)
+            hold(connection, rater.tier, row.pair_id, row.gold, -1)
         _settle(connection, row, "skipped", "skip", now)
         _go_on(connection, rater, row, terms, now)
     return True
@@ -143,12 +144,12 @@ def undo(engine: Engine, token: str, key: str, attempt: int, now: float) -> bool
             return False
         current = _open(connection, rater)
         if current is not None:
-            release(connection, current.id, current.pair_id, current.gold)
+            release(connection, rater.tier, current.id, current.pair_id, current.gold)
         connection.execute(_REOPEN, {"this": key, "now": now})
         if row.state == "judged":
             connection.execute(_COUNT, {"rater_id": rater.id, "more": -1})
         else:
-            hold(connection, row.pair_id, row.gold, 1)
+            hold(connection, rater.tier, row.pair_id, row.gold, 1)
     return True
 
 

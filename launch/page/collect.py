@@ -75,7 +75,8 @@ def _columns(row: PairRow, gold: bool, seed: int) -> dict[str, object]:
         "gold": gold,
         "rank": 0.0,
         "shuffle": share("order", seed, pair.id),
-        "held": 0,
+        "held_weak": 0,
+        "held_expert": 0,
     }
 
 

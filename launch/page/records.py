@@ -16,7 +16,7 @@ CONFIDENCE = {"guess": 0.25, "leaning": 0.5, "fairly": 0.75, "certain": 1.0}
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How labels are spent. labels_per_pair and budget leave gold questions out; None: no bound.
+    """How labels are spent, those of weak and of expert raters apart; gold questions are left out. None: no bound.
 
     gold_rate: share of the pairs handed out that are gold questions, while a rater has some left.
     hold: seconds after which a pair that was handed out and not judged counts as nobody's.
@@ -24,6 +24,8 @@ class Terms:
 
     labels_per_pair: int = 3
     budget: int | None = None
+    expert_labels_per_pair: int = 1
+    expert_budget: int | None = None
     per_rater: int | None = None
     gold_rate: float = 0.0
     hold: float = 1800.0
@@ -33,6 +35,8 @@ class Terms:
         for name, value in (
             ("labels-per-pair", self.labels_per_pair),
             ("budget", self.budget),
+            ("expert-labels-per-pair", self.expert_labels_per_pair),
+            ("expert-budget", self.expert_budget),
             ("per-rater", self.per_rater),
         ):
             if value is not None and value < 1:
@@ -41,6 +45,12 @@ class Terms:
             raise ValueError(f"--gold-rate: must lie in 0..1, 1 excluded, is {self.gold_rate:g}")
         if self.hold <= 0:
             raise ValueError(f"--hold: must be positive, is {self.hold:g}")
+
+    def of(self, tier: Tier) -> tuple[int, int | None]:
+        """Labels a pair, and in all, from raters of a tier."""
+        if tier == "weak":
+            return self.labels_per_pair, self.budget
+        return self.expert_labels_per_pair, self.expert_budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +99,8 @@ class Undoable:
 class Screen:
     """All that a rater's page shows. question: None when nothing is left for them.
 
-    judged: their verdicts; wanted: the most they may give, where that is bounded; labels: of all raters, of about `of`.
+    judged: their verdicts; wanted: the most they may give, where that is bounded; labels: of all raters of the tier,
+    of about `of`.
     """
 
     tier: Tier

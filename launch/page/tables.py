@@ -54,7 +54,8 @@ collection = Table(
     Column("id", Integer, primary_key=True),
     Column("schema", Integer, nullable=False),
     Column("seed", BigInteger, nullable=False),
-    Column("held", Integer, nullable=False, comment="labels judged or being judged, gold questions apart"),
+    Column("held_weak", Integer, nullable=False, comment="labels judged or being judged, gold questions apart"),
+    Column("held_expert", Integer, nullable=False),
     CheckConstraint("id = 1", name="one_collection"),
 )
 
@@ -88,8 +89,10 @@ pairs = Table(
     Column("gold", Boolean, nullable=False),
     Column("rank", Float, nullable=False, comment="lower comes first: less the priority"),
     Column("shuffle", Float, nullable=False, comment="random order among equals"),
-    Column("held", Integer, nullable=False, default=0, comment="judged or being judged"),
-    Index("next_pair", "gold", "rank", "held", "shuffle"),
+    Column("held_weak", Integer, nullable=False, comment="judged or being judged"),
+    Column("held_expert", Integer, nullable=False),
+    Index("next_for_weak", "gold", "rank", "held_weak", "shuffle"),
+    Index("next_for_expert", "gold", "rank", "held_expert", "shuffle"),
 )
 
 assignments = Table(
@@ -188,7 +191,9 @@ def create(engine: Engine, seed: int = 0) -> None:
         with engine.execution_options(writes=True).begin() as connection:
             found = connection.execute(select(collection.c.schema)).scalar()
             if found is None:
-                connection.execute(collection.insert().values(id=1, schema=SCHEMA, seed=seed, held=0))
+                connection.execute(
+                    collection.insert().values(id=1, schema=SCHEMA, seed=seed, held_weak=0, held_expert=0)
+                )
     except OperationalError as error:
         raise ValueError(f"--database: {engine.url!r} cannot be opened: {error.orig}") from error
     if found not in (None, SCHEMA):

@@ -41,8 +41,12 @@ def serve_command(
     pairs: Annotated[str | None, typer.Option(help="Which pairs, where the run has several.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8420,
-    labels_per_pair: Annotated[int, typer.Option(help="Raters a pair.")] = 3,
-    budget: Annotated[int | None, typer.Option(help="Labels in all; gold questions and skips are not counted.")] = None,
+    labels_per_pair: Annotated[int, typer.Option(help="Weak raters a pair.")] = 3,
+    budget: Annotated[
+        int | None, typer.Option(help="Labels of weak raters in all; gold questions and skips are not counted.")
+    ] = None,
+    expert_labels_per_pair: Annotated[int, typer.Option(help="Experts a pair.")] = 1,
+    expert_budget: Annotated[int | None, typer.Option(help="Labels of experts in all.")] = None,
     per_rater: Annotated[int | None, typer.Option(help="Labels a rater, gold questions among them.")] = None,
     priority: Annotated[Path | None, typer.Option(help='JSONL of {"pair", "priority"}: the highest first.')] = None,
     gold_rate: Annotated[float, typer.Option(help="Share of gold questions among what a rater gets.")] = 0.0,
@@ -57,7 +61,15 @@ def serve_command(
     from sandwiching.launch.page.sources import gold_questions as divided
     from sandwiching.launch.page.sources import read_priorities, read_source
 
-    terms = Terms(labels_per_pair, budget, per_rater, gold_rate, hold * 60)
+    terms = Terms(
+        labels_per_pair=labels_per_pair,
+        budget=budget,
+        expert_labels_per_pair=expert_labels_per_pair,
+        expert_budget=expert_budget,
+        per_rater=per_rater,
+        gold_rate=gold_rate,
+        hold=hold * 60,
+    )
     source = read_source(run, pairs)
     rows, known = (source.rows, []) if gold_rate == 0 else divided(source, gold, gold_questions)
     engine = _engine(run, database)

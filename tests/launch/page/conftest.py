@@ -18,7 +18,7 @@ from sqlalchemy import Engine, select
 from sandwiching.launch.page.answers import judge, screen
 from sandwiching.launch.page.collect import add_pairs, invite
 from sandwiching.launch.page.records import Choice, Question, Screen, Terms, Undoable, Verdict
-from sandwiching.launch.page.tables import assignments, connect, create, pairs, reading, verdicts
+from sandwiching.launch.page.tables import assignments, connect, create, pairs, raters, reading, verdicts
 from sandwiching.launch.page.tables import collection as collection_table
 from sandwiching.tasks.pair_rows import PairRow
 from sandwiching.tasks.records import Pair, Prompt
@@ -130,13 +130,16 @@ class Desk:
     def check_books(self) -> None:
         """Counters are what the rows say; nobody has two open pairs; each settled assignment has its verdict."""
         with reading(self.engine) as connection:
-            states = connection.execute(select(assignments, pairs.c.gold).join(pairs)).all()
-            held = dict(connection.execute(select(pairs.c.id, pairs.c.held)).all())
-            total = connection.execute(select(collection_table.c.held)).scalar_one()
+            wanted = select(assignments, pairs.c.gold, raters.c.tier).join(pairs).join(raters)
+            states = connection.execute(wanted).all()
+            counts = connection.execute(select(pairs.c.id, pairs.c.held_weak, pairs.c.held_expert)).all()
+            total = connection.execute(select(collection_table.c.held_weak, collection_table.c.held_expert)).one()
             said = {(row.assignment_id, row.attempt): row.preference for row in connection.execute(select(verdicts))}
-        taken = Counter(row.pair_id for row in states if row.state in ("open", "judged"))
-        assert {pair: number for pair, number in held.items() if number} == dict(taken)
-        assert total == sum(row.state in ("open", "judged") and not row.gold for row in states)
+        for tier, position in (("weak", 0), ("expert", 1)):
+            held = [row for row in states if row.state in ("open", "judged") and row.tier == tier]
+            taken = Counter(row.pair_id for row in held)
+            assert {row[0]: row[1 + position] for row in counts if row[1 + position]} == dict(taken)
+            assert total[position] == sum(not row.gold for row in held)
         assert max(Counter(row.rater_id for row in states if row.state == "open").values(), default=0) <= 1
         for row in states:
             stands = said.get((row.id, row.attempt))

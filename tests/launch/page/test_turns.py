@@ -69,6 +69,21 @@ def test_the_budget_a_pair_in_all_and_a_rater(collection, desk) -> None:
     desk.check_books()
 
 
+def test_experts_and_weak_raters_take_no_labels_from_each_other(collection, desk) -> None:
+    _, secrets = collection(6, "ann", "expert eve", "expert ida")
+    terms = Terms(labels_per_pair=1, budget=4, expert_labels_per_pair=1, expert_budget=5)
+    for name in ("expert eve", "ann", "expert ida"):
+        while (question := desk.look(secrets[name], terms).question) is not None:
+            desk.say(secrets[name], question, terms=terms)
+        assert desk.look(secrets[name], terms).of == (4 if name == "ann" else 5)
+    assert [(row.name, row.judged) for row in standings(desk.engine)] == [
+        ("ann", 4),
+        ("expert eve", 5),
+        ("expert ida", 0),
+    ]
+    desk.check_books()
+
+
 def test_gold_questions_come_at_their_rate_and_are_scored_but_not_bought(collection, desk, tmp_path: Path) -> None:
     engine, secrets = collection(60, "ann", "ben", gold=30)
     terms = Terms(labels_per_pair=2, gold_rate=0.3)
@@ -163,8 +178,8 @@ def test_the_books_balance_whatever_raters_do(seed: int) -> None:
             [replace(row, pair=replace(row.pair, id="g" + row.pair.id), answer="a") for row in pair_rows(3)],
             gold=True,
         )
-        secrets = [invite(engine, f"rater {number}", "weak") for number in range(3)]
-        desk, terms, tabs = Desk(engine), Terms(labels_per_pair=2, budget=12, gold_rate=0.3, hold=15), []
+        secrets = [invite(engine, f"rater {number}", tier) for number, tier in enumerate(("weak", "weak", "expert"))]
+        desk, terms, tabs = Desk(engine), Terms(labels_per_pair=2, budget=9, gold_rate=0.3, hold=15), []
         for _ in range(40):
             secret = draw.choice(secrets)
             shown = screen(engine, secret, terms, 8, desk.now())
