@@ -61,7 +61,7 @@ class Site:
     def stop(self) -> None:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(60) == 0
+        assert self.process.wait(300) == 0
 
 
 @pytest.fixture
