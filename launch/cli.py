@@ -18,6 +18,7 @@ from rich.console import Console
 from sandwiching.configs.load import load
 from sandwiching.launch.arguments import AsJson, ConfigPath, Overrides, RunDir, StorePath
 from sandwiching.launch.failures import ExitCode
+from sandwiching.launch.raters.commands import raters_app
 from sandwiching.launch.submit_commands import planned_script, submit_app
 from sandwiching.launch.sweep.command import sweep_command
 from sandwiching.training.artifacts import Store
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 
 app.add_typer(submit_app, name="submit")
+app.add_typer(raters_app, name="raters")
 app.command("sweep")(sweep_command)
 
 

@@ -1,0 +1,7 @@
+"""`sandwich raters`: what concerns the people and models who judge. Each command has a file of its own beside this one."""
+
+from __future__ import annotations
+
+import typer
+
+raters_app = typer.Typer(no_args_is_help=True, help="Raters: whether their judgements carry a signal, and whose do.")
