@@ -1,4 +1,4 @@
-"""`sandwich raters`: what concerns the people and models who judge. Each command has a file of its own beside this one."""
+"""`sandwich raters`: what concerns those who judge. Each command has a file of its own beside this one."""
 
 from __future__ import annotations
 
