@@ -52,7 +52,7 @@ def _missing(votes: Votes, score_EC: Floats, posterior_PC: Floats) -> tuple[Ints
     counts_P = np.bincount(votes.pair_E, minlength=votes.pairs)
     starts_P = np.cumsum(counts_P) - counts_P
     found: list[tuple[Ints, Floats]] = []
-    for pairs in _chunks(counts_P):
+    for pairs in _chunks(counts_P, posterior_PC.shape[1]):
         first_N, second_N = _together(counts_P[pairs], starts_P[pairs])
         one_N, other_N = order_E[first_N], order_E[second_N]
         value_N = (posterior_EC[one_N] * centred_EC[one_N] * centred_EC[other_N]).sum(1)
@@ -61,9 +61,9 @@ def _missing(votes: Votes, score_EC: Floats, posterior_PC: Floats) -> tuple[Ints
     return key_N // votes.raters, key_N % votes.raters, value_N
 
 
-def _chunks(counts_P: Ints) -> list[slice]:
-    """Consecutive pairs with at most CHUNK products of votes, or one pair."""
-    part_P = np.cumsum(counts_P**2) // CHUNK
+def _chunks(counts_P: Ints, classes: int) -> list[slice]:
+    """Consecutive pairs with at most CHUNK products of votes by class, or one pair."""
+    part_P = np.cumsum(classes * counts_P**2) // CHUNK
     edges = [0, *(np.flatnonzero(np.diff(part_P)) + 1).tolist(), len(counts_P)]
     return [slice(low, high) for low, high in zip(edges, edges[1:], strict=False) if high > low]
 

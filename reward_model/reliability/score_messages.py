@@ -1,0 +1,73 @@
+"""Beliefs about scores of texts from pairs of them, by expectation propagation with a normal a text.
+
+For comparisons this is TrueSkill's message passing (Herbrich, Minka and Graepel, 2007), with what is known of a pair's
+difference given on a grid of it. Where no text is in two pairs it is exact.
+
+Shapes: P pairs, T texts, G grid points.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sandwiching.reward_model.reliability.votes import Floats, Votes
+
+FARTHEST = 12.0
+"""Largest difference on the grid; winning is certain to 1e-5 there."""
+_UNIT = np.linspace(-1, 1, 61)
+GRID: Floats = FARTHEST * np.sinh(2.5 * _UNIT) / np.sinh(2.5)
+"""Differences of scores [G], close together about 0."""
+LOG_WIDTH: Floats = np.log(np.gradient(GRID))
+DAMPING = 0.5
+LEAST_PRECISION = 1e-8
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """What each pair says of its first and its second text: precision and precision times mean, each [2, P]."""
+
+    precision_2P: Floats
+    weighted_2P: Floats
+
+
+def silent(pairs: int) -> Messages:
+    """Messages of pairs that say nothing yet."""
+    return Messages(np.zeros((2, pairs)), np.zeros((2, pairs)))
+
+
+def beliefs(messages: Messages, votes: Votes, deviation: float) -> tuple[Floats, Floats]:
+    """Mean and variance of each text's score [T]; beforehand normal about 0 with `deviation`."""
+    ends = np.concatenate([votes.first_P, votes.second_P])
+    precision_T = deviation**-2 + np.bincount(ends, messages.precision_2P.ravel(), votes.texts)
+    return np.bincount(ends, messages.weighted_2P.ravel(), votes.texts) / precision_T, 1 / precision_T
+
+
+def difference_posterior(
+    messages: Messages, votes: Votes, deviation: float, log_likelihood_PG: Floats
+) -> tuple[Floats, Messages]:
+    """Posterior of each pair's difference on the grid [P, G], and the messages that follow, damped.
+
+    log_likelihood_PG: of the pair's votes at each difference. What the pair said before is taken out of the beliefs
+    about its texts first.
+    """
+    mean_T, variance_T = beliefs(messages, votes, deviation)
+    ends_2P = np.stack([votes.first_P, votes.second_P])
+    precision_2P = np.maximum(1 / variance_T[ends_2P] - messages.precision_2P, LEAST_PRECISION)
+    mean_2P = ((mean_T / variance_T)[ends_2P] - messages.weighted_2P) / precision_2P
+    variance_2P = 1 / precision_2P
+    mean_P, variance_P = mean_2P[0] - mean_2P[1], variance_2P.sum(0)
+    log_PG = log_likelihood_PG + LOG_WIDTH - (GRID - mean_P[:, None]) ** 2 / (2 * variance_P[:, None])
+    posterior_PG = np.exp(log_PG - log_PG.max(1, keepdims=True))
+    posterior_PG /= posterior_PG.sum(1, keepdims=True)
+    after_P = posterior_PG @ GRID
+    spread_P = np.maximum(posterior_PG @ GRID**2 - after_P**2, 1e-6)
+    site_P = np.maximum(1 / spread_P - 1 / variance_P, LEAST_PRECISION)
+    middle_P = (after_P / spread_P - mean_P / variance_P) / site_P
+    new_precision_2P = 1 / (1 / site_P + variance_2P[::-1])
+    new_weighted_2P = new_precision_2P * (np.stack([middle_P, -middle_P]) + mean_2P[::-1])
+    return posterior_PG, Messages(
+        (1 - DAMPING) * messages.precision_2P + DAMPING * new_precision_2P,
+        (1 - DAMPING) * messages.weighted_2P + DAMPING * new_weighted_2P,
+    )
