@@ -18,9 +18,12 @@ from sandwiching.reward_model.reliability.population import START, Population, l
 from sandwiching.reward_model.reliability.records import Reliability, logit_interval
 from sandwiching.reward_model.reliability.score_messages import (
     GRID,
+    Cavity,
     Messages,
     beliefs,
-    difference_posterior,
+    cavity,
+    passed_on,
+    posterior,
     silent,
 )
 from sandwiching.reward_model.reliability.votes import Floats, Ints, Votes, logit
@@ -32,6 +35,8 @@ EVERY = 10
 DEVIATIONS = (0.1, 4.0)
 """Limits of the scores' deviation, so that the grid holds them."""
 EDGE = 1e-6
+CHUNK = 1024
+"""Pairs at a time, so that what is made of them stays in a cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,66 +54,46 @@ def davidson(log_nu: float) -> Davidson:
     return Davidson(np.exp(GRID / 2 - log_z_G), np.exp(-GRID / 2 - log_z_G), np.exp(log_nu - log_z_G))
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What is expected given the votes: mean_P, square_P of each pair's difference, lead_P = P(first wins) - P(second),
+    tie_P = P(tie), for a rater who reads right; right_E: P(the vote's rater read right), whatever for ties."""
+
+    mean_P: Floats
+    square_P: Floats
+    lead_P: Floats
+    tie_P: Floats
+    right_E: Floats
+
+
 def crowd_bradley_terry(votes: Votes) -> Reliability:
     """By EM, with scores by expectation propagation; the populations of raters and texts are learned too.
 
     Labels: P(first wins) + P(tie) / 2 for a rater who always reads right. Skill: probability of reading right.
     """
-    if not len(votes):
-        raise ValueError("there are no votes to learn from")
-    order_E = np.argsort(votes.pair_E, kind="stable")
+    votes = votes.sorted_by_pair()
     decided_E = votes.sign_E != 0
-    decided_K = votes.by_rater(decided_E)
+    count_P, decided_K = votes.by_pair(np.ones(len(votes))), votes.by_rater(decided_E)
     prior, skill_K = START, np.full(votes.raters, START.mean)
     messages, deviation, log_nu = silent(votes.pairs), 1.0, -1.0
-    right_K = np.zeros(votes.raters)
     for iteration in range(1, ITERATIONS + 1):
-        chances = davidson(log_nu)
-        log_likelihood_PG = _log_likelihood(votes, order_E, skill_K, chances)
-        posterior_PG, messages = difference_posterior(messages, votes, deviation, log_likelihood_PG)
-        right_K = votes.by_rater(decided_E * _read_right(votes, posterior_PG, skill_K, chances))
+        before = cavity(messages, votes, deviation)
+        found = expect(votes, before, skill_K, davidson(log_nu))
+        right_K = votes.by_rater(decided_E * found.right_E)
         if iteration % EVERY == 0:
             prior = learned_population(right_K, decided_K - right_K)
-        before_K, skill_K = skill_K, _skills(right_K, decided_K, prior)
-        deviation, log_nu = _scale(messages, votes, deviation), _ties(votes, posterior_PG, chances, log_nu)
-        if iteration > 2 * EVERY and np.abs(skill_K - before_K).max() < TOLERANCE:
+        old_K, skill_K = skill_K, _skills(right_K, decided_K, prior)
+        messages = passed_on(messages, before, found.mean_P, found.square_P)
+        deviation = _scale(messages, votes, deviation)
+        log_nu += _missing_ties(float((~decided_E).sum()), float(count_P @ found.tie_P))
+        if iteration > 2 * EVERY and np.abs(skill_K - old_K).max(initial=0) < TOLERANCE:
             break
-    return _result(votes, posterior_PG, skill_K, davidson(log_nu), prior)
+    return _result(votes, cavity(messages, votes, deviation), skill_K, davidson(log_nu), prior)
 
 
 def _skills(right_K: Floats, count_K: Floats, prior: Population) -> Floats:
     share_K = (right_K + prior.mean * prior.strength) / (count_K + prior.strength)
     return np.clip(share_K, EDGE, 1 - EDGE)
-
-
-def _log_likelihood(votes: Votes, order_E: Ints, skill_K: Floats, chances: Davidson) -> Floats:
-    """Of each pair's votes at each difference [P, G]; pairs without votes say nothing."""
-    skill = skill_K[:, None]
-    first_KG = np.log(skill * chances.first_G + (1 - skill) * chances.second_G)
-    tie_G, rater_E, sign_E = np.log(chances.tie_G), votes.rater_E[order_E], votes.sign_E[order_E]
-    # The grid is symmetric: preferring the second at d is preferring the first at -d.
-    table = np.concatenate([first_KG, first_KG[:, ::-1], tie_G[None]])
-    row_E = np.where(sign_E == 0, 2 * votes.raters, np.where(sign_E > 0, rater_E, votes.raters + rater_E))
-    counts_P = np.bincount(votes.pair_E, minlength=votes.pairs)
-    starts_P = np.cumsum(counts_P) - counts_P
-    seen_P = counts_P > 0
-    found_PG = np.zeros((votes.pairs, len(GRID)))
-    found_PG[seen_P] = np.add.reduceat(table[row_E], starts_P[seen_P], axis=0)
-    return found_PG
-
-
-def _read_right_table(skill_K: Floats, chances: Davidson) -> Floats:
-    """P(read right | preferred the first, difference) [K, G]."""
-    right_KG = skill_K[:, None] * chances.first_G
-    return right_KG / (right_KG + (1 - skill_K[:, None]) * chances.second_G)
-
-
-def _read_right(votes: Votes, posterior_PG: Floats, skill_K: Floats, chances: Davidson) -> Floats:
-    """P(the vote's rater read right) [E], as if ties were decided for the second text: of no use there."""
-    table_KG = _read_right_table(skill_K, chances)
-    facing_EG = posterior_PG[votes.pair_E]
-    facing_EG = np.where(votes.sign_E[:, None] > 0, facing_EG, facing_EG[:, ::-1])
-    return np.einsum("eg,eg->e", table_KG[votes.rater_E], facing_EG)
 
 
 def _scale(messages: Messages, votes: Votes, deviation: float) -> float:
@@ -117,19 +102,66 @@ def _scale(messages: Messages, votes: Votes, deviation: float) -> float:
     return float(np.clip(np.sqrt(np.mean(mean_T**2 + variance_T)), *DEVIATIONS))
 
 
-def _ties(votes: Votes, posterior_PG: Floats, chances: Davidson, log_nu: float) -> float:
-    """log nu, scaled so that as many ties are expected as there are; half a tie more, for there may be none."""
-    expected = float(votes.by_pair(np.ones(len(votes))) @ (posterior_PG @ chances.tie_G))
-    return log_nu + float(np.log(((votes.sign_E == 0).sum() + 0.5) / (expected + 0.5)))
+def _missing_ties(seen: float, expected: float) -> float:
+    """What log nu lacks for as many ties as there are to be expected; half a tie more, for there may be none."""
+    return float(np.log((seen + 0.5) / (expected + 0.5)))
 
 
-def _result(
-    votes: Votes, posterior_PG: Floats, skill_K: Floats, chances: Davidson, prior: Population
-) -> Reliability:
+def expect(votes: Votes, before: Cavity, skill_K: Floats, chances: Davidson) -> Expected:
+    """The E-step, a bounded number of pairs at a time; votes are sorted by pair."""
+    table, read_right = _tables(skill_K, chances)
+    grid_GM = np.stack([GRID, GRID**2, chances.first_G - chances.second_G, chances.tie_G], axis=1)
+    counts_P = np.bincount(votes.pair_E, minlength=votes.pairs)
+    ends_P = np.cumsum(counts_P)
+    row_E, mean_P, variance_P = _rows(votes), *before.difference
+    moments_PM, right_E = np.empty((votes.pairs, 4)), np.empty(len(votes))
+    for low in range(0, votes.pairs, CHUNK):
+        some = slice(low, low + CHUNK)
+        own = slice(int(ends_P[low] - counts_P[low]), int(ends_P[some][-1]))
+        likelihood_PG = _summed_rows(table[row_E[own]], counts_P[some])
+        posterior_PG = posterior(mean_P[some], variance_P[some], likelihood_PG)
+        moments_PM[some] = posterior_PG @ grid_GM
+        facing_EG = np.repeat(posterior_PG, counts_P[some], axis=0)
+        right_E[own] = np.einsum("eg,eg->e", read_right[row_E[own]], facing_EG)
+    return Expected(*moments_PM.T, right_E)
+
+
+def _rows(votes: Votes) -> Ints:
+    """Which row of _tables a vote takes [E]: its rater's for the first text, for the second, or the last for a tie."""
+    turned_E = votes.rater_E + votes.raters * (votes.sign_E < 0)
+    return np.where(votes.sign_E == 0, 2 * votes.raters, turned_E)
+
+
+def _tables(skill_K: Floats, chances: Davidson) -> tuple[Floats, Floats]:
+    """Log-likelihood, and P(read right), of a vote of each rater for the first text, for the second, and of a tie.
+
+    Both [2 K + 1, G]. On a symmetric grid, preferring the second text at d is preferring the first at -d.
+    """
+    right_KG = skill_K[:, None] * chances.first_G
+    both_KG = right_KG + (1 - skill_K[:, None]) * chances.second_G
+    log_KG, share_KG = np.log(both_KG), right_KG / both_KG
+    tie_G = chances.tie_G[None]
+    return (
+        np.concatenate([log_KG, log_KG[:, ::-1], np.log(tie_G)]),
+        np.concatenate([share_KG, share_KG[:, ::-1], np.zeros_like(tie_G)]),
+    )
+
+
+def _summed_rows(rows_EG: Floats, counts_P: Ints) -> Floats:
+    """Sum of each pair's rows [P, G]; rows are sorted by pair, a pair without any has 0."""
+    found_PG = np.zeros((len(counts_P), rows_EG.shape[1]))
+    seen_P = counts_P > 0
+    if seen_P.any():
+        found_PG[seen_P] = np.add.reduceat(rows_EG, (np.cumsum(counts_P) - counts_P)[seen_P], axis=0)
+    return found_PG
+
+
+def _result(votes: Votes, before: Cavity, skill_K: Floats, chances: Davidson, prior: Population) -> Reliability:
+    table, read_right = _tables(skill_K, chances)
+    likelihood_PG = _summed_rows(table[_rows(votes)], np.bincount(votes.pair_E, minlength=votes.pairs))
+    posterior_PG = posterior(*before.difference, likelihood_PG)
     decided = votes.select(votes.sign_E != 0)
-    table_KG = _read_right_table(skill_K, chances)
-    reads_EG = table_KG[decided.rater_E]
-    reads_EG = np.where(decided.sign_E[:, None] > 0, reads_EG, reads_EG[:, ::-1])
+    reads_EG = read_right[_rows(decided)]
     variance_K = skill_K * (1 - skill_K)
     unsure_E = np.einsum("eg,eg->e", reads_EG * (1 - reads_EG), posterior_PG[decided.pair_E])
     count_K = decided.by_rater(np.ones(len(decided)))

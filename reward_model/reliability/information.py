@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from sandwiching.reward_model.reliability.overlap import summed, together
 from sandwiching.reward_model.reliability.votes import Floats, Ints, Votes
 
 DENSE = 1500
 """Raters up to which the matrix is inverted exactly."""
-CHUNK = 4_000_000
-"""Products of votes on one pair that are made at once."""
 LEAST = 1e-9
 
 
@@ -48,35 +47,11 @@ def _missing(votes: Votes, score_EC: Floats, posterior_PC: Floats) -> tuple[Ints
     """Covariance, given the votes, of the scores of each two raters who share pairs: (rater, rater, value), each [N]."""
     posterior_EC = posterior_PC[votes.pair_E]
     centred_EC = score_EC - (posterior_EC * score_EC).sum(1, keepdims=True)
-    order_E = np.argsort(votes.pair_E, kind="stable")
-    counts_P = np.bincount(votes.pair_E, minlength=votes.pairs)
-    starts_P = np.cumsum(counts_P) - counts_P
     found: list[tuple[Ints, Floats]] = []
-    for pairs in _chunks(counts_P, posterior_PC.shape[1]):
-        first_N, second_N = _together(counts_P[pairs], starts_P[pairs])
-        one_N, other_N = order_E[first_N], order_E[second_N]
-        value_N = (posterior_EC[one_N] * centred_EC[one_N] * centred_EC[other_N]).sum(1)
-        found.append(_summed(votes.rater_E[one_N] * votes.raters + votes.rater_E[other_N], value_N))
-    key_N, value_N = _summed(np.concatenate([key for key, _ in found]), np.concatenate([value for _, value in found]))
+    for one_N, other_N in together(votes, posterior_PC.shape[1]):
+        value_N = np.einsum("nc,nc,nc->n", posterior_EC[one_N], centred_EC[one_N], centred_EC[other_N])
+        found.append(summed(votes.rater_E[one_N] * votes.raters + votes.rater_E[other_N], value_N))
+    if not found:
+        return (np.zeros(0, dtype=np.int64),) * 2 + (np.zeros(0),)
+    key_N, value_N = summed(np.concatenate([key for key, _ in found]), np.concatenate([value for _, value in found]))
     return key_N // votes.raters, key_N % votes.raters, value_N
-
-
-def _chunks(counts_P: Ints, classes: int) -> list[slice]:
-    """Consecutive pairs with at most CHUNK products of votes by class, or one pair."""
-    part_P = np.cumsum(classes * counts_P**2) // CHUNK
-    edges = [0, *(np.flatnonzero(np.diff(part_P)) + 1).tolist(), len(counts_P)]
-    return [slice(low, high) for low, high in zip(edges, edges[1:], strict=False) if high > low]
-
-
-def _together(counts_P: Ints, starts_P: Ints) -> tuple[Ints, Ints]:
-    """All (vote, vote) of one pair, as places in votes that are sorted by pair: counts [P] -> two [N]."""
-    squares_P = counts_P**2
-    width_N = np.repeat(counts_P, squares_P)
-    within_N = np.arange(squares_P.sum()) - np.repeat(np.cumsum(squares_P) - squares_P, squares_P)
-    start_N = np.repeat(starts_P, squares_P)
-    return start_N + within_N // width_N, start_N + within_N % width_N
-
-
-def _summed(key_N: Ints, value_N: Floats) -> tuple[Ints, Floats]:
-    unique_N, index_N = np.unique(key_N, return_inverse=True)
-    return unique_N, np.bincount(index_N, weights=value_N, minlength=len(unique_N))

@@ -65,6 +65,12 @@ class Votes:
         columns = [getattr(self, name)[kept_E] for name in ("pair_E", "rater_E", "sign_E", "turned_E")]
         return Votes(*columns, self.first_P, self.second_P, self.raters)
 
+    def sorted_by_pair(self) -> Votes:
+        """The same votes, those of a pair beside each other."""
+        order_E = np.argsort(self.pair_E, kind="stable")
+        columns = [getattr(self, name)[order_E] for name in ("pair_E", "rater_E", "sign_E", "turned_E")]
+        return Votes(*columns, self.first_P, self.second_P, self.raters)
+
     def by_pair(self, value_E: Floats | Bools) -> Floats:
         """Sum of a value over the votes of each pair [P]."""
         return np.bincount(self.pair_E, weights=value_E, minlength=self.pairs)
