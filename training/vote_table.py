@@ -64,9 +64,7 @@ def vote_table(judgements: Sequence[Judgement]) -> VoteTable:
     rows: list[tuple[int, int, float, bool, float, float]] = []
     for one in judgements:
         prompt = json.dumps(one.prompt)
-        first, second = (
-            texts.setdefault(f"{prompt}\0{text}", len(texts)) for text in (one.response_a, one.response_b)
-        )
+        first, second = (texts.setdefault(f"{prompt}\0{text}", len(texts)) for text in (one.response_a, one.response_b))
         low, high = min(first, second), max(first, second)
         pair = pairs.setdefault(f"{low} {high} {one.pair or ''}", len(pairs))
         if pair == len(ends):

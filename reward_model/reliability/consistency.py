@@ -7,24 +7,27 @@ Shapes: E votes, P pairs.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from sandwiching.reward_model.reliability.records import NORMAL_95
-from sandwiching.reward_model.reliability.votes import Votes
+from sandwiching.reward_model.reliability.votes import Votes, totals
 
 
 @dataclass(frozen=True, slots=True)
 class SplitHalf:
     """Agreement of the majorities of two halves of a pair's raters, a tie of either counting half; .5 is chance.
 
-    Mean over pairs with two votes or more, and its 95 % interval over pairs.
+    Mean over pairs with two votes or more, and its 95 % interval over pairs. decided: the same over splits in which
+    neither half is level, nan where there is none.
     """
 
     agreement: float
     low: float
     high: float
+    decided: float
     pairs: int
 
 
@@ -37,17 +40,20 @@ def split_half(votes: Votes, seed: int, splits: int = 20) -> SplitHalf | None:
         return None
     total_P = votes.by_pair(votes.sign_E)
     starts_P = (np.cumsum(count_P) - count_P).astype(np.int64)
-    agrees_P = np.zeros(votes.pairs)
+    same_P, decided_P = np.zeros(votes.pairs), np.zeros(votes.pairs)
     for _ in range(splits):
         order_E = np.argsort(votes.pair_E + random.random(len(votes)))
         rank_E = np.arange(len(votes)) - starts_P[votes.pair_E[order_E]]
         in_half_E = np.zeros(len(votes), dtype=bool)
         in_half_E[order_E] = rank_E < (count_P // 2)[votes.pair_E[order_E]]
         half_P = votes.by_pair(votes.sign_E * in_half_E)
-        agrees_P += (1 + np.sign(half_P) * np.sign(total_P - half_P)) / (2 * splits)
-    agrees_P = agrees_P[enough_P]
-    mean, half = float(agrees_P.mean()), NORMAL_95 * float(agrees_P.std()) / np.sqrt(len(agrees_P))
-    return SplitHalf(mean, mean - half, mean + half, len(agrees_P))
+        product_P = np.sign(half_P) * np.sign(total_P - half_P)
+        same_P += product_P / splits
+        decided_P += np.abs(product_P) / splits
+    agrees_P = (1 + same_P[enough_P]) / 2
+    decided = (1 + float(same_P.sum() / decided_P.sum())) / 2 if decided_P.any() else math.nan
+    mean, half = float(agrees_P.mean()), NORMAL_95 * float(agrees_P.std()) / math.sqrt(len(agrees_P))
+    return SplitHalf(mean, mean - half, mean + half, decided, len(agrees_P))
 
 
 def krippendorff_alpha(votes: Votes) -> float | None:
@@ -84,6 +90,6 @@ def permutation_p(votes: Votes, seed: int, permutations: int) -> float | None:
     reached = 0
     for _ in range(permutations):
         shuffled_E = click_E[np.argsort(rater_E + random.random(len(votes)))]
-        sum_P = np.bincount(pair_E, weights=shuffled_E * way_E, minlength=votes.pairs)
+        sum_P = totals(pair_E, shuffled_E * way_E, votes.pairs)
         reached += float(sum_P @ sum_P) >= seen
     return (reached + 1) / (permutations + 1)

@@ -70,6 +70,8 @@ def crowd_bradley_terry(votes: Votes) -> Reliability:
     """By EM, with scores by expectation propagation; the populations of raters and texts are learned too.
 
     Labels: P(first wins) + P(tie) / 2 for a rater who always reads right. Skill: probability of reading right.
+    Intervals take the deviation of the scores as known, so that they are too narrow where texts meet rarely: on drawn
+    votes 95 % were 93, 86 and 67 % where a text was in 20, 4 and 1 pairs of 5 votes.
     """
     votes = votes.sorted_by_pair()
     decided_E = votes.sign_E != 0
@@ -113,17 +115,19 @@ def expect(votes: Votes, before: Cavity, skill_K: Floats, chances: Davidson) -> 
     grid_GM = np.stack([GRID, GRID**2, chances.first_G - chances.second_G, chances.tie_G], axis=1)
     counts_P = np.bincount(votes.pair_E, minlength=votes.pairs)
     ends_P = np.cumsum(counts_P)
-    row_E, mean_P, variance_P = _rows(votes), *before.difference
+    row_E = _rows(votes)
+    prior_mean_P, prior_variance_P = before.difference
     moments_PM, right_E = np.empty((votes.pairs, 4)), np.empty(len(votes))
     for low in range(0, votes.pairs, CHUNK):
         some = slice(low, low + CHUNK)
         own = slice(int(ends_P[low] - counts_P[low]), int(ends_P[some][-1]))
         likelihood_PG = _summed_rows(table[row_E[own]], counts_P[some])
-        posterior_PG = posterior(mean_P[some], variance_P[some], likelihood_PG)
+        posterior_PG = posterior(prior_mean_P[some], prior_variance_P[some], likelihood_PG)
         moments_PM[some] = posterior_PG @ grid_GM
         facing_EG = np.repeat(posterior_PG, counts_P[some], axis=0)
         right_E[own] = np.einsum("eg,eg->e", read_right[row_E[own]], facing_EG)
-    return Expected(*moments_PM.T, right_E)
+    mean_P, square_P, lead_P, tie_P = moments_PM.T
+    return Expected(mean_P, square_P, lead_P, tie_P, right_E)
 
 
 def _rows(votes: Votes) -> Ints:

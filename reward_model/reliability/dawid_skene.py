@@ -12,7 +12,7 @@ import numpy as np
 from sandwiching.reward_model.reliability.information import marginal_information
 from sandwiching.reward_model.reliability.population import learned_population
 from sandwiching.reward_model.reliability.records import Reliability, logit_interval
-from sandwiching.reward_model.reliability.votes import Floats, Ints, Votes, logit
+from sandwiching.reward_model.reliability.votes import Bools, Floats, Ints, Votes, logit, totals
 
 SIGNS = np.array([1.0, 0.0, -1.0])
 """The classes: first better, tie, second better."""
@@ -56,20 +56,18 @@ def confusions(
     return Confusions(posterior_PC, confusion_KCL, prior_C)
 
 
-def _maximise(posterior_PC: Floats, pair_E: Ints, cell_E: Ints, used_KL: Floats) -> tuple[Floats, Floats]:
+def _maximise(posterior_PC: Floats, pair_E: Ints, cell_E: Ints, used_KL: Bools) -> tuple[Floats, Floats]:
     raters, classes = used_KL.shape
-    counts_CKL = np.stack(
-        [np.bincount(cell_E, weights=weight_P[pair_E], minlength=raters * classes) for weight_P in posterior_PC.T]
-    ).reshape(classes, raters, classes)
+    counts_CKL = np.stack([totals(cell_E, weight_P[pair_E], raters * classes) for weight_P in posterior_PC.T]).reshape(
+        classes, raters, classes
+    )
     counts_KCL = np.maximum(counts_CKL.transpose(1, 0, 2), LEAST) * used_KL[:, None]
     return np.maximum(posterior_PC.mean(0), LEAST), counts_KCL / counts_KCL.sum(2, keepdims=True)
 
 
-def _expect(
-    prior_C: Floats, confusion_KCL: Floats, pair_E: Ints, rater_E: Ints, label_E: Ints, pairs: int
-) -> Floats:
+def _expect(prior_C: Floats, confusion_KCL: Floats, pair_E: Ints, rater_E: Ints, label_E: Ints, pairs: int) -> Floats:
     said_EC = np.log(confusion_KCL[rater_E, :, label_E])
-    log_PC = np.stack([np.bincount(pair_E, weights=said_E, minlength=pairs) for said_E in said_EC.T], axis=1)
+    log_PC = np.stack([totals(pair_E, said_E, pairs) for said_E in said_EC.T], axis=1)
     log_PC += np.log(prior_C)
     weight_PC = np.exp(log_PC - log_PC.max(1, keepdims=True))
     return weight_PC / weight_PC.sum(1, keepdims=True)
@@ -89,7 +87,8 @@ def dawid_skene(votes: Votes) -> Reliability:
     """Labels: P(first better) + P(tie) / 2. Skill: share right among decided votes on pairs that are no tie.
 
     Confusions have no prior, as in the paper; skills are drawn towards the raters' population, and their intervals are
-    those of a share whose counts are known in expectation. A pair without votes has label 1/2.
+    those of a share whose counts are known in expectation. Votes that nobody else joined tell nothing of a rater: the
+    model, which learns how often the first is better, would take each for right. A pair without votes has label 1/2.
     """
     seen_K, rater_E = np.unique(votes.rater_E, return_inverse=True)
     seen_P, pair_E = np.unique(votes.pair_E, return_inverse=True)
@@ -100,14 +99,15 @@ def dawid_skene(votes: Votes) -> Reliability:
     posterior_PC[np.ix_(seen_P, given)] = found.posterior_PC
     right_E = _mass(posterior_PC, votes, votes.sign_E)
     wrong_E = _mass(posterior_PC, votes, -votes.sign_E)
-    right_K, wrong_K = votes.by_rater(right_E), votes.by_rater(wrong_E)
+    shared_E = votes.by_pair(np.ones(len(votes)))[votes.pair_E] > 1
+    right_K, wrong_K = votes.by_rater(right_E * shared_E), votes.by_rater(wrong_E * shared_E)
     prior = learned_population(right_K[seen_K], wrong_K[seen_K])
     count_K = right_K + wrong_K
     skill_K = (right_K + prior.mean * prior.strength) / (count_K + prior.strength)
     variance_K = skill_K * (1 - skill_K)
-    own_E, decided_E = skill_K[votes.rater_E][:, None], (votes.sign_E != 0)[:, None]
+    own_E, counted_E = skill_K[votes.rater_E][:, None], (shared_E & (votes.sign_E != 0))[:, None]
     agrees_EC = votes.sign_E[:, None] * SIGNS
-    score_EC = np.where(agrees_EC > 0, 1 - own_E, np.where(agrees_EC < 0, -own_E, 0.0)) * decided_E
+    score_EC = np.where(agrees_EC > 0, 1 - own_E, np.where(agrees_EC < 0, -own_E, 0.0)) * counted_E
     information_K = marginal_information(votes, (count_K + prior.strength) * variance_K, score_EC, posterior_PC)
     low_K, high_K = logit_interval(logit(skill_K), information_K)
     effective_K = np.maximum(information_K / variance_K - prior.strength, 0)

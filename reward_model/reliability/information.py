@@ -11,9 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from sandwiching.reward_model.reliability.overlap import summed, together
-from sandwiching.reward_model.reliability.votes import Floats, Ints, Votes
+from sandwiching.reward_model.reliability.votes import Floats, Ints, Votes, totals
 
-DENSE = 1500
+DENSE = 1000
 """Raters up to which the matrix is inverted exactly."""
 LEAST = 1e-9
 
@@ -27,24 +27,30 @@ def marginal_information(votes: Votes, complete_K: Floats, score_EC: Floats, pos
     """
     one_N, other_N, missing_N = _missing(votes, score_EC, posterior_PC)
     own_N = one_N == other_N
-    diagonal_K = complete_K - np.bincount(one_N[own_N], weights=missing_N[own_N], minlength=votes.raters)
+    diagonal_K = complete_K - totals(one_N[own_N], missing_N[own_N], votes.raters)
     diagonal_K = np.maximum(diagonal_K, LEAST)
     if votes.raters <= DENSE:
         matrix_KK = np.zeros((votes.raters, votes.raters))
         matrix_KK[one_N, other_N] = -missing_N
         np.fill_diagonal(matrix_KK, diagonal_K)
-        values, vectors = np.linalg.eigh(matrix_KK)
-        # A direction that the votes do not tell is as uncertain as the least information allows, not negative.
-        return 1 / ((vectors**2) @ (1 / np.maximum(values, LEAST)))
+        return 1 / _inverse_diagonal(matrix_KK)
     off = ~own_N
-    lost_K = np.bincount(
-        one_N[off], weights=missing_N[off] ** 2 / diagonal_K[other_N[off]], minlength=votes.raters
-    )
+    lost_K = totals(one_N[off], missing_N[off] ** 2 / diagonal_K[other_N[off]], votes.raters)
     return 1 / ((1 + lost_K / diagonal_K) / diagonal_K)
 
 
+def _inverse_diagonal(matrix_KK: Floats) -> Floats:
+    """Diagonal of the inverse [K]; a direction that the votes do not tell is as uncertain as LEAST allows."""
+    try:
+        np.linalg.cholesky(matrix_KK)
+    except np.linalg.LinAlgError:
+        values_K, vectors_KK = np.linalg.eigh(matrix_KK)
+        return (vectors_KK**2) @ (1 / np.maximum(values_K, LEAST))
+    return np.diagonal(np.linalg.inv(matrix_KK)).astype(np.float64)
+
+
 def _missing(votes: Votes, score_EC: Floats, posterior_PC: Floats) -> tuple[Ints, Ints, Floats]:
-    """Covariance, given the votes, of the scores of each two raters who share pairs: (rater, rater, value), each [N]."""
+    """Covariance, given the votes, of the scores of each two raters who share pairs: two raters, value [N]."""
     posterior_EC = posterior_PC[votes.pair_E]
     centred_EC = score_EC - (posterior_EC * score_EC).sum(1, keepdims=True)
     found: list[tuple[Ints, Floats]] = []
@@ -52,6 +58,6 @@ def _missing(votes: Votes, score_EC: Floats, posterior_PC: Floats) -> tuple[Ints
         value_N = np.einsum("nc,nc,nc->n", posterior_EC[one_N], centred_EC[one_N], centred_EC[other_N])
         found.append(summed(votes.rater_E[one_N] * votes.raters + votes.rater_E[other_N], value_N))
     if not found:
-        return (np.zeros(0, dtype=np.int64),) * 2 + (np.zeros(0),)
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0)
     key_N, value_N = summed(np.concatenate([key for key, _ in found]), np.concatenate([value for _, value in found]))
     return key_N // votes.raters, key_N % votes.raters, value_N

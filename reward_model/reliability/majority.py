@@ -1,4 +1,7 @@
-"""The majority of votes, every rater alike: what reliability models have to beat. Shapes: E votes, P pairs, K raters."""
+"""The majority of votes, every rater alike: what reliability models have to beat.
+
+Shapes: E votes, P pairs, K raters.
+"""
 
 from __future__ import annotations
 

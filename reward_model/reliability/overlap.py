@@ -1,13 +1,17 @@
-"""Which raters share pairs: only there can anything be learned of them. Shapes: E votes, P pairs, K raters, N entries."""
+"""Which raters share pairs: only there can anything be learned of them.
+
+Shapes: E votes, P pairs, K raters, N entries.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from sandwiching.reward_model.reliability.votes import Floats, Ints, Votes
+from sandwiching.reward_model.reliability.votes import Floats, Ints, Votes, totals
 
 CHUNK = 4_000_000
 """Products of votes on one pair that are made at once."""
@@ -77,10 +81,10 @@ def _chunks(counts_P: Ints, width: int) -> list[slice]:
     """Consecutive pairs with about CHUNK numbers at most, or one pair."""
     part_P = np.cumsum(width * counts_P**2) // CHUNK
     edges = [0, *(np.flatnonzero(np.diff(part_P)) + 1).tolist(), len(counts_P)]
-    return [slice(low, high) for low, high in zip(edges, edges[1:], strict=False) if high > low]
+    return [slice(low, high) for low, high in pairwise(edges) if high > low]
 
 
 def summed(key_N: Ints, value_N: Floats) -> tuple[Ints, Floats]:
     """The distinct keys, and the sum of the values of each."""
     unique_N, index_N = np.unique(key_N, return_inverse=True)
-    return unique_N, np.bincount(index_N, weights=value_N, minlength=len(unique_N))
+    return unique_N, totals(index_N, value_N, len(unique_N))

@@ -12,7 +12,7 @@ import numpy as np
 
 from sandwiching.reward_model.reliability.votes import Floats
 
-LOWEST_MEAN = 0.501
+LOWEST_MEAN, HIGHEST_MEAN = 0.501, 0.99
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def learned_population(right_K: Floats, wrong_K: Floats) -> Population:
     if not len(right_K):
         return START
     total = float((right_K + wrong_K).sum())
-    crude = float(np.clip(right_K.sum() / total, LOWEST_MEAN, 0.999))
+    crude = float(np.clip(right_K.sum() / total, LOWEST_MEAN, HIGHEST_MEAN))
     best, population = -np.inf, START
     for strength in STRENGTHS:
         mean = _best_mean(right_K, wrong_K, float(strength), crude)
@@ -65,7 +65,7 @@ def _best_mean(right_K: Floats, wrong_K: Floats, strength: float, start: float) 
         slope, curvature = (above - below) / (2 * step), (above - 2 * here + below) / step**2
         if curvature >= 0:
             break
-        mean = float(np.clip(mean - slope / curvature, LOWEST_MEAN, 0.995))
+        mean = float(np.clip(mean - slope / curvature, LOWEST_MEAN, HIGHEST_MEAN))
     return mean
 
 
@@ -79,8 +79,14 @@ def _log_likelihood(right_K: Floats, wrong_K: Floats, mean: float, strength: flo
 
 
 _LANCZOS = (
-    (676.5203681218851, -1259.1392167224028, 771.32342877765313, -176.61502916214059)
-    + (12.507343278686905, -0.13857109526572012, 9.9843695780195716e-6, 1.5056327351493116e-7)
+    676.5203681218851,
+    -1259.1392167224028,
+    771.3234287776531,
+    -176.6150291621406,
+    12.507343278686905,
+    -0.13857109526572012,
+    9.984369578019572e-06,
+    1.5056327351493116e-07,
 )
 
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from sandwiching.reward_model.reliability.population import log_gamma
-from sandwiching.reward_model.reliability.votes import Floats, Ints
+from sandwiching.reward_model.reliability.votes import Floats, Ints, totals
 
-CONCENTRATIONS = np.geomspace(0.05, 500.0, 40)
+CONCENTRATIONS: Floats = np.geomspace(0.05, 500.0, 40).astype(np.float64)
 EM_STEPS = 60
 
 
@@ -39,7 +39,7 @@ def copied_share(unit_R: Ints, slot_R: Ints, value_R: Floats) -> Copied | None:
     Each rater rates a slot once. None without a slot that has two ratings.
     """
     values, code_R = np.unique(value_R, return_inverse=True)
-    pool = np.bincount(code_R) / len(code_R)
+    pool = (np.bincount(code_R) / len(code_R)).astype(np.float64)
     slots, slot_R, sizes_S = np.unique(slot_R, return_inverse=True, return_counts=True)
     kept_R = sizes_S[slot_R] > 1
     if not kept_R.any():
@@ -52,7 +52,7 @@ def copied_share(unit_R: Ints, slot_R: Ints, value_R: Floats) -> Copied | None:
     unit_S[slot_R] = unit_R
     one_value_S = np.bincount(slot_N, minlength=len(slots)) == 1
     identical_U = np.bincount(unit_S[slot_N[~one_value_S[slot_N]]], minlength=len(units)) == 0
-    log_pool_U = np.bincount(unit_S[slot_N], np.log(pool[code_N]), len(units))
+    log_pool_U = totals(unit_S[slot_N], np.log(pool[code_N]), len(units))
     copy_U = np.where(identical_U, log_pool_U, -np.inf)
     fits = [
         _fit(copy_U, _honest(a, pool, slot_N, code_N, count_N, sizes_S, unit_S, len(units))) for a in CONCENTRATIONS
@@ -78,8 +78,8 @@ def _honest(
     weight_N = concentration * pool[code_N]
     gained_N = log_gamma(count_N + weight_N) - log_gamma(weight_N)
     used_S = np.unique(slot_N)
-    whole_S = log_gamma(np.array([concentration])) - log_gamma(sizes_S[used_S] + concentration)
-    return np.bincount(unit_S[slot_N], gained_N, units) + np.bincount(unit_S[used_S], whole_S, units)
+    whole_S = log_gamma(np.array([concentration])) - log_gamma(sizes_S[used_S].astype(np.float64) + concentration)
+    return totals(unit_S[slot_N], gained_N, units) + totals(unit_S[used_S], whole_S, units)
 
 
 def _fit(copy_U: Floats, honest_U: Floats) -> tuple[float, float, float]:
@@ -100,9 +100,11 @@ def _expected_identical(
     sizes, place_S = np.unique(sizes_S[used_S], return_inverse=True)
     weights = concentration * pool
     log_each = [
-        log_gamma(size + weights) - log_gamma(weights) - (log_gamma(size + np.array([concentration])))
+        log_gamma(size + weights)
+        - log_gamma(weights)
+        - (log_gamma(size + np.array([concentration])))
         + log_gamma(np.array([concentration]))
         for size in sizes
     ]
     log_same = np.array([np.log(np.exp(each).sum()) for each in log_each])
-    return float(np.exp(np.bincount(unit_S[used_S], log_same[place_S], units)).mean())
+    return float(np.exp(totals(unit_S[used_S], log_same[place_S], units)).mean())

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sandwiching.reward_model.reliability.votes import Floats, Votes
+from sandwiching.reward_model.reliability.votes import Floats, Votes, totals
 
 FARTHEST = 10.0
 """Largest difference on the grid; losing has a chance of 5e-5 there."""
@@ -40,8 +40,8 @@ def silent(pairs: int) -> Messages:
 def beliefs(messages: Messages, votes: Votes, deviation: float) -> tuple[Floats, Floats]:
     """Mean and variance of each text's score [T]; beforehand normal about 0 with `deviation`."""
     ends = np.concatenate([votes.first_P, votes.second_P])
-    precision_T = deviation**-2 + np.bincount(ends, messages.precision_2P.ravel(), votes.texts)
-    return np.bincount(ends, messages.weighted_2P.ravel(), votes.texts) / precision_T, 1 / precision_T
+    precision_T = deviation**-2 + totals(ends, messages.precision_2P.ravel(), votes.texts)
+    return totals(ends, messages.weighted_2P.ravel(), votes.texts) / precision_T, 1 / precision_T
 
 
 @dataclass(frozen=True, slots=True)

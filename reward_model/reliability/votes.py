@@ -5,7 +5,7 @@ Shape suffixes, here and in the folder: E votes, P pairs, K raters, T texts, C c
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,22 +62,33 @@ class Votes:
 
     def select(self, kept_E: Bools) -> Votes:
         """The votes at `kept_E`; pairs and raters keep their codes."""
-        columns = [getattr(self, name)[kept_E] for name in ("pair_E", "rater_E", "sign_E", "turned_E")]
-        return Votes(*columns, self.first_P, self.second_P, self.raters)
+        return self._take(kept_E)
 
     def sorted_by_pair(self) -> Votes:
         """The same votes, those of a pair beside each other."""
-        order_E = np.argsort(self.pair_E, kind="stable")
-        columns = [getattr(self, name)[order_E] for name in ("pair_E", "rater_E", "sign_E", "turned_E")]
-        return Votes(*columns, self.first_P, self.second_P, self.raters)
+        return self._take(np.argsort(self.pair_E, kind="stable"))
+
+    def _take(self, index: Bools | Ints) -> Votes:
+        return replace(
+            self,
+            pair_E=self.pair_E[index],
+            rater_E=self.rater_E[index],
+            sign_E=self.sign_E[index],
+            turned_E=self.turned_E[index],
+        )
 
     def by_pair(self, value_E: Floats | Bools) -> Floats:
         """Sum of a value over the votes of each pair [P]."""
-        return np.bincount(self.pair_E, weights=value_E, minlength=self.pairs)
+        return totals(self.pair_E, value_E, self.pairs)
 
     def by_rater(self, value_E: Floats | Bools) -> Floats:
         """Sum of a value over the votes of each rater [K]."""
-        return np.bincount(self.rater_E, weights=value_E, minlength=self.raters)
+        return totals(self.rater_E, value_E, self.raters)
+
+
+def totals(code_N: Ints, value_N: Floats | Bools, codes: int) -> Floats:
+    """Sum of the values of each code below `codes`."""
+    return np.bincount(code_N, weights=value_N, minlength=codes).astype(np.float64)
 
 
 def sigmoid(logit: Floats) -> Floats:
