@@ -4,4 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from sandwiching.launch.raters.report import report_command
+
 raters_app = typer.Typer(no_args_is_help=True, help="Raters: whether their judgements carry a signal, and whose do.")
+raters_app.command("report")(report_command)
