@@ -64,6 +64,8 @@ RANGES: dict[str, Range] = {
     "PairsConfig.samples": AT_LEAST_2,
     "PairsConfig.max_prompts": AT_LEAST_1,
     "JudgementsConfig.raters_per_pair": AT_LEAST_1,
+    "GateConfig.permutations": Range(19),
+    "GateConfig.max_p": Range(0, 0.5, open_low=True),
     "RewardModelConfig.members": AT_LEAST_1,
     "RewardModelConfig.uwo_lambda": AT_LEAST_0,
     "RewardModelConfig.smoothing": Range(0, 0.499999),
@@ -140,6 +142,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "DataConfig.tier": ("weak", "expert"),
     "DataConfig.too_long": ("error", "drop"),
     "OptimizerConfig.scheduler": ("linear", "cosine", "constant"),
+    "GateConfig.on_no": ("warn", "stop"),
+    "GateConfig.on_duplicates": ("warn", "stop"),
     "RewardModelConfig.kind": ("full", "lora", "probe"),
     "RewardModelConfig.bootstrap": ("raters", "judgements", "none"),
     "TrackingConfig.to": (

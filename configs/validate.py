@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +21,7 @@ def problems(config: Config) -> list[str]:
     single = [*_out_of_range(config, ""), *_names(config)]
     if single:
         return single
-    checks = (divisibility_problems, _lengths, _arms, _data, _ppo, _panels, _devices, _placement, _slurm)
+    checks = (divisibility_problems, _lengths, _arms, _data, _gate, _ppo, _panels, _devices, _placement, _slurm)
     return [problem for check in checks for problem in check(config)]
 
 
@@ -98,6 +99,15 @@ def _data(config: Config) -> Iterator[str]:
         yield (
             f"data.judgements={data.judgements}: task {config.task.name} makes its own judgements; "
             f"set data.judgements=null, or task.name=judgements"
+        )
+
+
+def _gate(config: Config) -> Iterator[str]:
+    gate = config.gate
+    if gate is not None and gate.max_p * (gate.permutations + 1) < 1:
+        yield (
+            f"gate.max_p={gate.max_p} cannot be reached: with gate.permutations={gate.permutations} p is at least "
+            f"{1 / (gate.permutations + 1):.3g}; set gate.permutations={math.ceil(1 / gate.max_p) - 1} or more"
         )
 
 

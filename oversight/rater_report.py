@@ -26,7 +26,10 @@ SHOWN_MODEL = "one_coin"
 
 @dataclass(frozen=True, slots=True)
 class RaterReport:
-    """`tier`: whose votes were modelled, in `table`; models and checks by name; checks None without experts."""
+    """`tier`: whose votes were modelled, in `table`; models and checks by name; checks None without experts.
+
+    seconds: of one core, by part.
+    """
 
     tier: Tier
     table: VoteTable
@@ -61,9 +64,9 @@ def report_on(
 
 
 def _timed(seconds: dict[str, float], name: str, work: Callable[[], Any]) -> Any:
-    started = time.perf_counter()
+    started = time.process_time()
     result = work()
-    seconds[name] = time.perf_counter() - started
+    seconds[name] = time.process_time() - started
     return result
 
 

@@ -42,9 +42,9 @@ def report_command(
 
     if tier is not None and tier not in CHOICES["DataConfig.tier"]:
         raise ValueError(f"--tier: {tier!r} is unknown; use one of {', '.join(CHOICES['DataConfig.tier'])}")
-    started = time.perf_counter()
+    started = time.process_time()
     rows = [row.judgement for row in read_judgements(file, schema, tier=tier, rater=rater)]
-    read = time.perf_counter() - started
+    read = time.process_time() - started
     report = report_on(rows, permutations=permutations, max_p=max_p, seed=seed, confidence=confidence)
     report.seconds["reading"] = read
     if as_json:

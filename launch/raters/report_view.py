@@ -33,7 +33,7 @@ def show(report: RaterReport, every: bool, console: Console) -> None:
     console.print(raters_table(report, every))
     total = sum(report.seconds.values())
     parts = ", ".join(f"{name} {seconds:.1f}" for name, seconds in report.seconds.items())
-    console.print(Text(f"{len(report.table.votes)} votes in {total:.1f} s ({parts})", style="dim"))
+    console.print(Text(f"{len(report.table.votes)} votes in {total:.1f} s of one core ({parts})", style="dim"))
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:

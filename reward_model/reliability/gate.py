@@ -40,7 +40,12 @@ class Gate:
 def judge_signal(
     votes: Votes, score_first_E: Floats, score_second_E: Floats, *, permutations: int, max_p: float, seed: int
 ) -> Gate:
-    """The gate over votes and their ratings (nan where a rater gave none), both in the order of the votes."""
+    """The gate over votes and their ratings (nan where a rater gave none), both in the order of the votes.
+
+    Raises ValueError when no p can be as low as max_p.
+    """
+    if max_p * (permutations + 1) < 1:
+        raise ValueError(f"{permutations} permutations give no p below {1 / (permutations + 1):.3g}: max_p is {max_p}")
     copied_pairs, copied_items = _copied(votes, score_first_E, score_second_E)
     halves, p = split_half(votes, seed), permutation_p(votes, seed, permutations)
     verdict, sentence = _verdict(halves, p, max_p, copied_pairs, copied_items)
