@@ -62,7 +62,8 @@ def signal_table(report: RaterReport) -> Table:
         half = gate.split_half
         said = f"{half.agreement:.3f} [{half.low:.3f}, {half.high:.3f}]"
         _add(table, ["split-half agreement, ties half", said])
-        _add(table, ["split-half agreement where both decide", f"{half.decided:.3f}"])
+        decided = NONE if half.decided is None else f"{half.decided:.3f}"
+        _add(table, ["split-half agreement where both decide", decided])
     _add(table, ["Krippendorff's alpha (interval)", NONE if gate.alpha is None else f"{gate.alpha:.3f}"])
     p = NONE if gate.permutation_p is None else f"{gate.permutation_p:.3g} of {report.permutations} shuffles"
     _add(table, ["permutation p, labels shuffled within rater", p])

@@ -21,13 +21,13 @@ class SplitHalf:
     """Agreement of the majorities of two halves of a pair's raters, a tie of either counting half; .5 is chance.
 
     Mean over pairs with two votes or more, and its 95 % interval over pairs. decided: the same over splits in which
-    neither half is level, nan where there is none.
+    neither half is level, None where there is none.
     """
 
     agreement: float
     low: float
     high: float
-    decided: float
+    decided: float | None
     pairs: int
 
 
@@ -51,7 +51,7 @@ def split_half(votes: Votes, seed: int, splits: int = 20) -> SplitHalf | None:
         same_P += product_P / splits
         decided_P += np.abs(product_P) / splits
     agrees_P = (1 + same_P[enough_P]) / 2
-    decided = (1 + float(same_P.sum() / decided_P.sum())) / 2 if decided_P.any() else math.nan
+    decided = (1 + float(same_P.sum() / decided_P.sum())) / 2 if decided_P.any() else None
     mean, half = float(agrees_P.mean()), NORMAL_95 * float(agrees_P.std()) / math.sqrt(len(agrees_P))
     return SplitHalf(mean, mean - half, mean + half, decided, len(agrees_P))
 

@@ -72,7 +72,7 @@ def test_against_the_expert(whole: RaterReport) -> None:
         gain = models[name]["agreement"]["estimate"] - models["majority"]["agreement"]["estimate"]
         assert models[name]["gain"]["estimate"] == pytest.approx(gain)
     assert models["majority"]["gain"]["low"] == models["majority"]["gain"]["high"] == 0
-    assert models["one_coin"]["gain"]["low"] > 0
+    assert models["one_coin"]["gain"]["estimate"] > 0.02
 
 
 def test_agreement_and_quartiles_by_a_loop(whole: RaterReport) -> None:
@@ -114,7 +114,7 @@ def test_duplicates_when_planted() -> None:
     draw = random.Random(2)
     honest = [replace(row, score_a=draw.randint(1, 7), score_b=draw.randint(1, 7)) for row in crowd()]
     assert report(honest).gate.verdict == "YES"
-    shared = {row.prompt: (draw.randint(1, 7), draw.randint(1, 7)) for row in honest[::3]}
+    shared = {row.prompt: (draw.randint(1, 7), draw.randint(1, 7)) for row in honest[::15]}
     copied = []
     for row in honest:
         scores = shared.get(row.prompt, (row.score_a, row.score_b))

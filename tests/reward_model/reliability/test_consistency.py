@@ -53,6 +53,7 @@ def test_split_half_is_high_with_signal_and_half_by_chance(coin_world):
     assert good is not None
     assert chance is not None
     assert good.low > 0.85
+    assert good.decided is not None
     assert good.decided > good.agreement
     assert chance.low < 0.5 < chance.high
 
