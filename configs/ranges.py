@@ -88,6 +88,8 @@ RANGES: dict[str, Range] = {
     "ModelRaterConfig.backoff": AT_LEAST_0,
     "ModelRaterConfig.price_in": AT_LEAST_0,
     "ModelRaterConfig.price_out": AT_LEAST_0,
+    "GateConfig.permutations": Range(19),
+    "GateConfig.max_p": Range(0, 0.5, open_low=True),
     "RewardModelConfig.members": AT_LEAST_1,
     "RewardModelConfig.uwo_lambda": AT_LEAST_0,
     "RewardModelConfig.smoothing": Range(0, 0.499999),
@@ -172,6 +174,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "DataConfig.tier": ("weak", "expert"),
     "DataConfig.too_long": ("error", "drop"),
     "OptimizerConfig.scheduler": ("linear", "cosine", "constant"),
+    "GateConfig.on_no": ("warn", "stop"),
+    "GateConfig.on_duplicates": ("warn", "stop"),
     "RewardModelConfig.kind": ("full", "lora", "probe"),
     "RewardModelConfig.bootstrap": ("raters", "judgements", "none"),
     "TrackingConfig.to": (

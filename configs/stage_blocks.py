@@ -53,6 +53,20 @@ class JudgementsConfig:
 
 
 @dataclass(kw_only=True)
+class GateConfig:
+    """Whether weak judgements carry a signal, asked before a reward model is trained on them."""
+
+    on_no: str = "warn"
+    """What follows where they carry none that can be told from chance: warn, or stop (exit code 3)."""
+    on_duplicates: str = "warn"
+    """The same where ratings are copied, of rows with score_a and score_b."""
+    permutations: int = 199
+    """Shuffles of each rater's labels that agreement is compared with."""
+    max_p: float = 0.01
+    """Largest share of shuffles with as much agreement that still says YES."""
+
+
+@dataclass(kw_only=True)
 class RewardModelConfig:
     """Reward model from judgements (subclass of TRL RewardTrainer)."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -26,6 +27,7 @@ def problems(config: Config) -> list[str]:
         _lengths,
         _arms,
         _data,
+        _gate,
         _noise,
         _ppo,
         people_problems,
@@ -129,6 +131,15 @@ def _noise(config: Config) -> Iterator[str]:
         yield (
             f"reward_model.smoothing=0 expects raters that never err, so that reward_model.noise={block.noise} has "
             "nothing to learn; set reward_model.smoothing=0.1, or reward_model.noise=none"
+        )
+
+
+def _gate(config: Config) -> Iterator[str]:
+    gate = config.gate
+    if gate is not None and gate.max_p * (gate.permutations + 1) < 1:
+        yield (
+            f"gate.max_p={gate.max_p} cannot be reached: with gate.permutations={gate.permutations} p is at least "
+            f"{1 / (gate.permutations + 1):.3g}; set gate.permutations={math.ceil(1 / gate.max_p) - 1} or more"
         )
 
 

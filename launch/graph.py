@@ -1,6 +1,7 @@
 """The stage graph of a run: which artifacts it needs, under which keys, and which of them exist. Torch-free.
 
 sft -> pairs -> judgements (a tier) -> reward_model (a member) -> ppo (an arm) -> check (all arms and seeds)
+                    judgements (weak) -> gate
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ OF_LEARNED_NOISE = ("rater_spread", "rater_learning_rate")
 
 @dataclass(eq=False)
 class Node:
-    """One artifact to be. `labels` (seed, tier, member, ...) are function arguments and part of the key."""
+    """One artifact to be. `labels` (seed, tier, member, ...) are function arguments and part of the key.
+
+    `after`: made before this one, though its content does not depend on them: a gate.
+    """
 
     stage: str
     labels: dict[str, Any]
@@ -42,6 +46,12 @@ class Node:
     parents: dict[str, Node]
     arms: list[str] = field(default_factory=list)
     slug: str = ""
+    after: list[Node] = field(default_factory=list)
+
+    @property
+    def before(self) -> list[Node]:
+        """All that must be made first."""
+        return [*self.parents.values(), *self.after]
 
     @cached_property
     def key_inputs(self) -> dict[str, Any]:
@@ -119,7 +129,7 @@ class Graph:
         waiting = list(self.nodes)
         finished: set[int] = set()
         while waiting:
-            ready = [node for node in waiting if all(id(parent) in finished for parent in node.parents.values())]
+            ready = [node for node in waiting if all(id(one) in finished for one in node.before)]
             stage = min(ready, key=lambda node: list(STAGES).index(node.stage)).stage
             batch = [node for node in ready if node.stage == stage]
             yield batch
@@ -171,10 +181,14 @@ def _arm_nodes(
     if config.task.name != "judgements":
         compared["pairs"] = graph.add(_node("pairs", config, trunk, base, data, seed=seed), arm)
     judged = graph.add(_judgements_node(config, compared, trunk, data, cheap, seed=seed, tier=tier), arm)
+    gates = []
+    if config.gate is not None and tier == "weak":
+        gates = [graph.add(_node("gate", config, {"judgements": judged}, base, data, seed=seed), arm)]
     members: dict[str, Node] = {}
     for member in range(config.reward_model.members):
         parents = {"judgements": judged, **trunk}
         node = _node("reward_model", config, parents, base, data, seed=seed, member=member)
+        node.after = gates
         members[f"reward_model/{member}"] = graph.add(node, arm)
     if config.ppo is None:
         return members

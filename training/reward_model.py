@@ -2,7 +2,7 @@
 
 judgements.jsonl.gz -> unique texts + columns -> planned batches -> TRL RewardTrainer with our loss -> model/
                                               \\-> frozen features -> linear probe (kind: probe) -> model/
-model/ -> scores of all judged texts -> reward_mean, reward_std in its config.json; evaluation.json
+model/ -> scores of all judged texts -> reward_mean, reward_std in its config.json; evaluation.json, evaluation/*.svg
 noise: per_rater... -> rater_errors.json
 
 sandwich run configs/capitals.yaml --only reward_model
@@ -18,6 +18,7 @@ from pathlib import Path
 from sandwiching.configs.schema import DataConfig, LoraConfig, ModelConfig, ResourcesConfig, RewardModelConfig
 from sandwiching.policy.loading import load_score_model
 from sandwiching.policy.tokenization import load_tokenizer
+from sandwiching.reward_model.difficulty import difficulty
 from sandwiching.reward_model.evaluate import evaluate
 from sandwiching.reward_model.normalise import reference_statistics, write_statistics
 from sandwiching.training import distributed
@@ -28,6 +29,7 @@ from sandwiching.training.readout import last_token_scores, read_in_chunks
 from sandwiching.training.recorder import Observer, no_observer
 from sandwiching.training.reward_data import load_reward_data
 from sandwiching.training.reward_member import STAGE, Member, load_with_head, loss_terms, member_seed
+from sandwiching.training.reward_plots import save_evaluation
 from sandwiching.training.reward_probe import train_probe
 from sandwiching.training.reward_raters import split_off, trained_noise, write_rater_errors
 from sandwiching.training.reward_trainer import train_member
@@ -109,11 +111,13 @@ def finish(member: Member) -> dict[str, float]:
     )
     mean, deviation = reference_statistics(scores_N)
     evaluation = evaluate(scores_N, member.data.dev, deviation)
+    evaluation |= difficulty(scores_N, member.data.train, member.data.dev)
     distributed.barrier()
     if distributed.rank() == 0:
         shutil.rmtree(member.folder.cache)
         write_statistics(member.folder.model, mean, deviation)
         write_atomic(member.folder.path / "evaluation.json", json.dumps(evaluation, indent=1) + "\n")
+        save_evaluation(evaluation, member.folder.path / "evaluation")
     overall = evaluation["overall"]
     counts = {
         f"{STAGE}/texts": len(member.data.texts),
