@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,18 +77,12 @@ def serve_command(
     add_pairs(engine, known, gold=True)
     add_pairs(engine, rows, gold=False)
     set_priorities(engine, {} if priority is None else read_priorities(priority))
-    console = Console(stderr=True)
-    counts = count_pairs(engine)
-    console.print(
-        f"{counts[0]} pairs, {counts[1]} gold questions; database: {engine.url!r}", highlight=False, soft_wrap=True
-    )
+    say = partial(Console(stderr=True).print, highlight=False, soft_wrap=True)
+    ordinary, questions = count_pairs(engine)
+    say(f"{ordinary} pairs, {questions} gold questions; database: {engine.url!r}")
     if host not in LOOPBACK:
-        console.print(
-            f"{host} is no loopback address: links are secrets, so put a proxy with TLS before it",
-            style="yellow",
-            soft_wrap=True,
-        )
-    serve(engine, terms, host, port, lambda address: console.print(f"serving on {address}; end it with Ctrl-C"))
+        say(f"{host} is no loopback address: links are secrets, so put a proxy with TLS before it", style="yellow")
+    serve(engine, terms, host, port, lambda address: say(f"serving on {address}; end it with Ctrl-C"))
 
 
 @page_app.command("invite")

@@ -16,7 +16,7 @@ from sandwiching.tasks.readers import read_judgements, write_judgements
 from sandwiching.tasks.records import Judgement, Preference
 
 MODELS = ["majority", "one_coin", "dawid_skene", "crowd_bradley_terry"]
-SKILLS = [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.92, 0.95, 0.15]
+SKILLS = [0.6, 0.6, 0.65, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.92, 0.95, 0.15]
 
 
 def crowd(pairs: int = 240, each: int = 4, expert: bool = True) -> list[Judgement]:
