@@ -9,7 +9,7 @@ PYTEST := $(BIN)/pytest -q
 WORKERS ?= 2
 PARALLEL := OMP_NUM_THREADS=1 $(PYTEST) -n $(WORKERS) --dist loadfile
 
-.PHONY: setup setup-vllm setup-slurm demo test test-slow test-gpu test-vllm test-cluster check bench
+.PHONY: setup setup-vllm setup-slurm demo test test-slow test-gpu test-vllm test-cluster test-browser check bench
 
 setup: .venv/.ready
 
@@ -39,10 +39,10 @@ demo: setup
 	$(BIN)/sandwich run configs/capitals.yaml
 
 test: setup
-	$(PARALLEL) -m "not gpu and not slow and not vllm and not cluster"
+	$(PARALLEL) -m "not gpu and not slow and not vllm and not cluster and not browser and not postgres"
 
 test-slow: setup setup-slurm
-	$(PYTEST) -m "slow and not gpu and not vllm"
+	$(PYTEST) -m "slow and not gpu and not vllm and not browser and not postgres"
 
 test-gpu: setup
 	TRITON_INTERPRET=0 $(PYTEST) -m "gpu and not vllm and not cluster"
@@ -58,6 +58,12 @@ setup-slurm:
 	@for tool in sbatch munged shellcheck; do command -v $$tool >/dev/null || missing=1; done; \
 	if [ -n "$$missing" ]; then apt-get -qq update && \
 		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends slurm-wlm munge shellcheck; fi
+
+# As root, too: Chromium for the judging page, PostgreSQL for its database.
+test-browser: setup
+	@command -v chromium >/dev/null && ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { apt-get -qq update && \
+		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium postgresql; }
+	$(PYTEST) -m "browser or postgres"
 
 check: setup
 	$(BIN)/ruff check .

@@ -75,6 +75,7 @@ setup(
     package_data={
         "sandwiching.configs": ["*.yaml", "*.json"],
         "sandwiching.kernels": ["csrc/*.cu", "csrc/build/*.so"],
+        "sandwiching.launch.page": ["templates/*.html", "static/*"],
         "sandwiching.tasks": ["*.json"],
     },
     cmdclass={"build": Build, "build_kernels": BuildKernels, "try_build_kernels": TryBuildKernels},

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from sandwiching.configs.schema import Config
+from sandwiching.configs.schema import Config, RewardModelConfig
 
 
 def batch_algebra(config: Config) -> list[str]:
@@ -38,10 +38,39 @@ def batch_algebra(config: Config) -> list[str]:
             f"ppo: {size} responses = {minibatches} minibatches x {minibatch}",
             f"ppo: a minibatch of {minibatch} = {ranks} ranks x {own} responses; at most {rows} of full length a pass, "
             f"more of shorter ones: at most {-(-own // rows)} passes",
+            _scoring(config),
             f"ppo: {ppo.steps} steps x {size} responses = {ppo.steps * size} episodes",
             f"ppo: {ppo.steps} steps x {ppo.epochs} epochs x {minibatches} minibatches = {updates} optimiser steps",
         ]
     return lines
+
+
+def scoring_passes(reward: RewardModelConfig) -> int:
+    """Forward passes of a trunk that the ensemble's scores of one text cost: heads on one trunk share theirs."""
+    return 1 if reward.kind == "probe" else reward.members
+
+
+def shares_trunk(config: Config) -> bool:
+    """Whether several members are held as one trunk (training/members.py)."""
+    reward = config.reward_model
+    shared = reward.kind == "probe" or (reward.kind == "lora" and config.model.precision == "fp32")
+    return reward.members > 1 and shared
+
+
+def _scoring(config: Config) -> str:
+    reward = config.reward_model
+    if reward.members == 1:
+        return "ppo: 1 reward model; forward passes a response: 1"
+    own = {"probe": "head", "lora": "adapter", "full": "model"}[reward.kind]
+    held = f"one trunk in memory with {_article(own)} each" if shares_trunk(config) else "a whole model in memory each"
+    passes = scoring_passes(reward)
+    times = "about the time of one" if passes == 1 else f"about {passes} times the time of one"
+    cost = f"forward passes a response: {passes}, {times}"
+    return f"ppo: {reward.members} reward models ({reward.kind}), {held}; {cost}"
+
+
+def _article(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
 def divisibility_problems(config: Config) -> Iterator[str]:

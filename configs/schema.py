@@ -18,6 +18,7 @@ from sandwiching.configs.ray_block import RayConfig
 from sandwiching.configs.slurm_block import ContainerConfig, SlurmConfig
 from sandwiching.configs.stage_blocks import (
     CheckConfig,
+    GateConfig,
     JudgementsConfig,
     KLConfig,
     PairsConfig,
@@ -36,6 +37,7 @@ __all__ = [
     "Config",
     "ContainerConfig",
     "DataConfig",
+    "GateConfig",
     "JudgementsConfig",
     "JudgementsTask",
     "KLConfig",
@@ -182,6 +184,8 @@ class Config:
     """Pairs for raters."""
     judgements: JudgementsConfig = field(default_factory=JudgementsConfig)
     """Judgements."""
+    gate: GateConfig | None = field(default_factory=GateConfig)
+    """Whether weak judgements carry a signal; null does not ask."""
     reward_model: RewardModelConfig = field(default_factory=RewardModelConfig)
     """Reward model."""
     ppo: PPOConfig | None = field(default_factory=PPOConfig)

@@ -53,6 +53,20 @@ class JudgementsConfig:
 
 
 @dataclass(kw_only=True)
+class GateConfig:
+    """Whether weak judgements carry a signal, asked before a reward model is trained on them."""
+
+    on_no: str = "warn"
+    """What follows where they carry none that can be told from chance: warn, or stop (exit code 3)."""
+    on_duplicates: str = "warn"
+    """The same where ratings are copied, of rows with score_a and score_b."""
+    permutations: int = 199
+    """Shuffles of each rater's labels that agreement is compared with."""
+    max_p: float = 0.01
+    """Largest share of shuffles with as much agreement that still says YES."""
+
+
+@dataclass(kw_only=True)
 class RewardModelConfig:
     """Reward model from judgements (subclass of TRL RewardTrainer)."""
 
@@ -67,9 +81,16 @@ class RewardModelConfig:
     uwo_lambda: float = 0.5
     """Weight of the variance in uwo."""
     noise: str = "none"
-    """Rater noise in the loss: none or smoothing."""
+    """How raters err, in the loss: none, smoothing (all at one given rate), or learned: per_rater, per_rater_context
+    (also by which response is longer, by side and by group; docs/reward_models.md)."""
     smoothing: float = 0.1
-    """Error rate assumed of every rater under noise: smoothing."""
+    """Error rate assumed of every rater under noise: smoothing; what is expected of the population where it is
+    learned."""
+    rater_spread: float = 1.0
+    """Prior deviation, in log-odds, of what is learned of a rater."""
+    rater_learning_rate: float = 0.3
+    """Learning rate of what is learned of raters, where steps are taken (kinds full and lora); about 10 over the number
+    of steps, at most 1."""
     ties: float = 0.0
     """Weight of tied judgements (target 1/2) in the loss; 0 leaves them out."""
     use_confidence: bool = False

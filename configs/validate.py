@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -21,7 +22,19 @@ def problems(config: Config) -> list[str]:
     single = [*_out_of_range(config, ""), *_names(config)]
     if single:
         return single
-    checks = (divisibility_problems, _lengths, _arms, _data, _ppo, people_problems, _devices, _placement, _slurm)
+    checks = (
+        divisibility_problems,
+        _lengths,
+        _arms,
+        _data,
+        _gate,
+        _noise,
+        _ppo,
+        people_problems,
+        _devices,
+        _placement,
+        _slurm,
+    )
     return [problem for check in checks for problem in check(config)]
 
 
@@ -109,6 +122,24 @@ def _data(config: Config) -> Iterator[str]:
         yield (
             f"data.judgements={data.judgements}: task {config.task.name} makes its own judgements; "
             f"set data.judgements=null, or task.name=judgements"
+        )
+
+
+def _noise(config: Config) -> Iterator[str]:
+    block = config.reward_model
+    if block.noise.startswith("per_rater") and not block.smoothing:
+        yield (
+            f"reward_model.smoothing=0 expects raters that never err, so that reward_model.noise={block.noise} has "
+            "nothing to learn; set reward_model.smoothing=0.1, or reward_model.noise=none"
+        )
+
+
+def _gate(config: Config) -> Iterator[str]:
+    gate = config.gate
+    if gate is not None and gate.max_p * (gate.permutations + 1) < 1:
+        yield (
+            f"gate.max_p={gate.max_p} cannot be reached: with gate.permutations={gate.permutations} p is at least "
+            f"{1 / (gate.permutations + 1):.3g}; set gate.permutations={math.ceil(1 / gate.max_p) - 1} or more"
         )
 
 

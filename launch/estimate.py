@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from sandwiching.configs.algebra import shares_trunk
 from sandwiching.configs.load import arm_config
 from sandwiching.configs.schema import Config, LoraConfig, ModelConfig, ResourcesConfig
 from sandwiching.launch.architecture import Architecture
@@ -91,9 +92,12 @@ def vllm_memory(architecture: Architecture, config: Config) -> RoleMemory:
 
 
 def scorer_memory(architecture: Architecture, config: Config) -> RoleMemory:
-    """All members of the ensemble, and the reference where the learner cannot give it (full fine-tuning)."""
-    resources, width = config.resources, WORKING_BYTES[config.model.precision]
-    members = config.reward_model.members * architecture.trunk_parameters * width
+    """The ensemble (training/members.py), and the reference where the learner cannot give it (full fine-tuning)."""
+    resources, width, count = config.resources, WORKING_BYTES[config.model.precision], config.reward_model.members
+    shared = shares_trunk(config)
+    adapter = architecture.lora_parameters((config.model.lora or LoraConfig()).rank)
+    own = architecture.hidden_size + (adapter if shared and config.reward_model.kind == "lora" else 0)
+    members = ((1 if shared else count) * architecture.trunk_parameters + count * own) * width
     reference = 0 if config.model.lora else architecture.parameters * width
     processes = max(resources.learner_ranks, resources.rollout_engines) if resources.colocate else 1
     tokens = resources.rollout_batch * config.model.max_length

@@ -1,6 +1,7 @@
 """The stage graph of a run: which artifacts it needs, under which keys, and which of them exist. Torch-free.
 
 sft -> pairs -> judgements (a tier) -> reward_model (a member) -> ppo (an arm) -> check (all arms and seeds)
+                    judgements (weak) -> gate
 """
 
 from __future__ import annotations
@@ -27,10 +28,16 @@ PATHS = (("model", "path"), ("model", "revision"), ("data", "judgements"))
 OF_THE_ENSEMBLE = ("combine", "uwo_lambda")
 """What the reward_model block says about all members together: no member depends on it."""
 
+OF_LEARNED_NOISE = ("rater_spread", "rater_learning_rate")
+"""What the reward_model block says about raters where it learns of them; nothing else depends on it."""
+
 
 @dataclass(eq=False)
 class Node:
-    """One artifact to be. `labels` (seed, tier, member, ...) are function arguments and part of the key."""
+    """One artifact to be. `labels` (seed, tier, member, ...) are function arguments and part of the key.
+
+    `after`: made before this one, though its content does not depend on them: a gate.
+    """
 
     stage: str
     labels: dict[str, Any]
@@ -39,6 +46,12 @@ class Node:
     parents: dict[str, Node]
     arms: list[str] = field(default_factory=list)
     slug: str = ""
+    after: list[Node] = field(default_factory=list)
+
+    @property
+    def before(self) -> list[Node]:
+        """All that must be made first."""
+        return [*self.parents.values(), *self.after]
 
     @cached_property
     def key_inputs(self) -> dict[str, Any]:
@@ -46,6 +59,9 @@ class Node:
         blocks = {name: key_settings(block) for name, block in self.blocks.items()}
         for block, name in PATHS:
             blocks.get(block, {}).pop(name, None)
+        if not blocks.get("reward_model", {}).get("noise", "per_rater").startswith("per_rater"):
+            for name in OF_LEARNED_NOISE:
+                blocks["reward_model"].pop(name)
         if self.stage == "reward_model":
             for name in OF_THE_ENSEMBLE:
                 blocks["reward_model"].pop(name)
@@ -113,7 +129,7 @@ class Graph:
         waiting = list(self.nodes)
         finished: set[int] = set()
         while waiting:
-            ready = [node for node in waiting if all(id(parent) in finished for parent in node.parents.values())]
+            ready = [node for node in waiting if all(id(one) in finished for one in node.before)]
             stage = min(ready, key=lambda node: list(STAGES).index(node.stage)).stage
             batch = [node for node in ready if node.stage == stage]
             yield batch
@@ -165,10 +181,14 @@ def _arm_nodes(
     if config.task.name != "judgements":
         compared["pairs"] = graph.add(_node("pairs", config, trunk, base, data, seed=seed), arm)
     judged = graph.add(_judgements_node(config, compared, trunk, data, cheap, seed=seed, tier=tier), arm)
+    gates = []
+    if config.gate is not None and tier == "weak":
+        gates = [graph.add(_node("gate", config, {"judgements": judged}, base, data, seed=seed), arm)]
     members: dict[str, Node] = {}
     for member in range(config.reward_model.members):
         parents = {"judgements": judged, **trunk}
         node = _node("reward_model", config, parents, base, data, seed=seed, member=member)
+        node.after = gates
         members[f"reward_model/{member}"] = graph.add(node, arm)
     if config.ppo is None:
         return members

@@ -92,8 +92,8 @@ def with_ancestors(nodes: Sequence[Node]) -> list[Node]:
 
     def add(node: Node) -> None:
         if node not in wanted:
-            for parent in node.parents.values():
-                add(parent)
+            for one in node.before:
+                add(one)
             wanted.append(node)
 
     for node in nodes:

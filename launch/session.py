@@ -22,6 +22,7 @@ from sandwiching.launch.stopping import StopSignals
 from sandwiching.launch.tracking import TrackerProcess
 from sandwiching.policy.base_models import identity, resolve
 from sandwiching.training.artifacts import Store, write_atomic
+from sandwiching.training.gate import SENTENCE
 
 
 def run_session(config: Config, store: Store, run_dir: Path, *, ray: bool, only: str | None, attempt: Attempt) -> None:
@@ -47,6 +48,8 @@ def run_session(config: Config, store: Store, run_dir: Path, *, ray: bool, only:
     tracker = TrackerProcess(run_dir, config.tracking.project, config.tracking.to)
     with tracker, ProgressView(console) as view:
         run(config, graph, store, run_dir, runner, view, signals, only)
+    for node in graph.of("gate"):
+        show_gate(node, store, console)
     for node in graph.of("check"):
         folder = node.folder(store)
         if folder is not None and (folder / "check.txt").exists():
@@ -54,6 +57,15 @@ def run_session(config: Config, store: Store, run_dir: Path, *, ray: bool, only:
     if config.resources.profile:
         show_profiles(missing, store, console)
     console.print(f"artifacts: {run_dir / 'artifacts'}", highlight=False, soft_wrap=True)
+
+
+def show_gate(node: Node, store: Store, console: Console) -> None:
+    """What the gate said of the judgements; in red unless it was YES."""
+    folder = node.folder(store)
+    if folder is not None and (folder / SENTENCE).exists():
+        said = (folder / SENTENCE).read_text().strip()
+        style = None if said.startswith("YES") else "red"
+        console.print(f"{node.slug}: {said}", style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def show_profiles(trained: Sequence[Node], store: Store, console: Console) -> None:

@@ -1,7 +1,4 @@
-"""The check as pictures: the sandwich (raters below, ceiling above, policies between) and the curves of PPO.
-
-Readable at 700 px. Colours are those of Okabe and Ito (2008), which the colour-blind tell apart; markers differ too.
-"""
+"""The check as pictures: the sandwich (raters below, ceiling above, policies between) and the curves of PPO."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -21,28 +17,10 @@ from sandwiching.oversight.intervals import Interval
 from sandwiching.oversight.outcomes import Outcomes
 from sandwiching.oversight.summary import Row
 from sandwiching.training.artifacts import write_atomic
+from sandwiching.training.figures import COLOURS, MARKERS, STYLE, save
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-MARKERS = ("o", "s", "D", "^", "v", "P")
 RATERS_COLOUR = "#777777"
 PANELS = {"forced": "Right in forced choice", "free": "Right in free answers", "approval": "Approved by raters"}
-STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "svg.fonttype": "path",
-    # Names of SVG elements come from this salt: equal results give equal files.
-    "svg.hashsalt": "sandwiching",
-}
-
-
-def save(figure: Figure, file: Path) -> None:
-    """Write SVG (or PNG, by the suffix), without a date."""
-    metadata = {"Date": None} if file.suffix == ".svg" else None
-    with mpl.rc_context(STYLE):
-        figure.savefig(file, dpi=100, metadata=metadata)
 
 
 def sandwich(rows: Sequence[Row], chance: float, note: str) -> Figure:

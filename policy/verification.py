@@ -28,6 +28,15 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     return weights
 
 
+def read_tensor(folder: Path, name: str) -> Tensor:
+    """One tensor of the safetensors files of `folder`, on CPU. Raises OSError when none has it."""
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as stream:
+            if name in stream.keys():  # noqa: SIM118
+                return stream.get_tensor(name)
+    raise OSError(f"{folder} holds no tensor {name}")
+
+
 def verify_weights(folder: Path, meant: Mapping[str, Tensor]) -> None:
     """Raise OSError unless the safetensors of `folder` hold `meant`.
 

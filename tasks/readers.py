@@ -16,7 +16,15 @@ from sandwiching.tasks.columns import ColumnError, Defaults, hash_rater
 from sandwiching.tasks.records import Judgement
 from sandwiching.tasks.schemas import SCHEMAS, JudgementRow
 
-__all__ = ["JudgementRow", "file_fingerprint", "hash_rater", "read_judgements", "write_judgements"]
+__all__ = [
+    "JudgementRow",
+    "file_fingerprint",
+    "hash_rater",
+    "numbered_lines",
+    "parsed",
+    "read_judgements",
+    "write_judgements",
+]
 
 SHOWN = 20
 """Bad rows that an error lists."""
@@ -68,10 +76,10 @@ def _sorted_out(path: Path, schema: str, defaults: Defaults) -> tuple[list[Judge
     bad: list[_BadRow] = []
     tiers: dict[str, tuple[str, int]] = {}
     total = 0
-    for line, raw in _dataset_rows(path) if path.is_dir() else _lines(path):
+    for line, raw in _dataset_rows(path) if path.is_dir() else numbered_lines(path):
         total += 1
         try:
-            found = SCHEMAS[schema](_parsed(raw), defaults)
+            found = SCHEMAS[schema](parsed(raw), defaults)
             for one in found:
                 _check_tier(one.judgement, tiers, line)
         except ColumnError as error:
@@ -105,7 +113,8 @@ def _write_rejected(path: Path, bad: Sequence[_BadRow], rejected: Path) -> None:
             handle.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
-def _parsed(raw: str | dict[str, Any]) -> dict[str, Any]:
+def parsed(raw: str | dict[str, Any]) -> dict[str, Any]:
+    """One row as an object. Raises ColumnError when it is none."""
     if isinstance(raw, dict):
         return raw
     try:
@@ -117,7 +126,7 @@ def _parsed(raw: str | dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Numbered lines that are not blank. Bytes that are not UTF-8 are replaced, so that such a line shows."""
     with path.open("rb") as plain:
         zipped = plain.read(2) == _GZIP

@@ -34,6 +34,10 @@ class Stopped(RuntimeError):
     """The stage was asked to stop, and ended where what it has is saved."""
 
 
+class StoppedByGate(RuntimeError):
+    """The judgements carry no signal, or are copied, and the config says to stop then."""
+
+
 class BrokenArtifact(ValueError):
     """A parent artifact is missing, incomplete or not what its manifest says."""
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from torch import Tensor
 
+from sandwiching.configs.algebra import scoring_passes
 from sandwiching.configs.schema import (
     DataConfig,
     ModelConfig,
@@ -197,7 +198,9 @@ def train_ppo(
     workers = Workers(
         engine=roles.engine(EngineSpec(start, model, model.lora is not None, ppo.engine, ahead=ppo.staleness > 0)),
         scorer=roles.scorer(
-            ScorerSpec(members, None if model.lora else start, model, temperature=ppo.sampling.temperature)
+            ScorerSpec(
+                members, None if model.lora else start, model, ppo.sampling.temperature, reward_model.kind, start
+            )
         ),
         learner=roles.learner(LearnerSpec(start, _value_start(ppo, members), model, ppo, seed)),
         part=resources.rollout_batch * resources.rollout_engines,
@@ -214,7 +217,7 @@ def train_ppo(
     queue = PromptQueue([prompt.id for prompt in prompts], tokens, seed)
     kl = KL_CONTROLLERS[ppo.kl.controller](ppo.kl.coefficient, ppo.kl.target, ppo.kl.horizon)
     loop = PPO(workers, TrainState(queue, kl, seed), ppo, reward_model, seed)
-    profile = Profile(folder.path, start, model.precision, ppo, model.lora is not None, len(members))
+    profile = Profile(folder.path, start, model.precision, ppo, model.lora is not None, scoring_passes(reward_model))
     metrics = _train(loop, resources, folder, profile if resources.profile else None)
     # Only here: a run that fails ends its processes, and must not wait for what they are at.
     workers.engine.close()

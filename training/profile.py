@@ -34,8 +34,8 @@ def trunk_parameters(folder: Path) -> int:
     return sum(p.numel() for p in model.parameters() if id(p) not in outside)
 
 
-def step_work(record: Mapping[str, float], ppo: PPOConfig, lora: bool, parameters: int, members: int) -> Work:
-    """Of one step with these metrics; `parameters`: see trunk_parameters."""
+def step_work(record: Mapping[str, float], ppo: PPOConfig, lora: bool, parameters: int, passes: int) -> Work:
+    """Of one step with these metrics; `parameters`: see trunk_parameters; passes: of the reward ensemble, a text."""
     tokens = int(record["ppo/tokens"])
     forward = 2.0 * parameters * tokens
     networks = 2 if ppo.advantage == "gae" and ppo.value == "model" else 1
@@ -44,12 +44,12 @@ def step_work(record: Mapping[str, float], ppo: PPOConfig, lora: bool, parameter
     return Work(
         tokens={
             "engine": round(record["ppo/response_tokens"] * ppo.batch_size),
-            "scorer": tokens * (members + (not lora)),
+            "scorer": tokens * (passes + (not lora)),
             "learner": tokens * (networks + lora + ppo.epochs * networks),
         },
         flops={
             "engine": forward,
-            "scorer": forward * (members + (not lora)),
+            "scorer": forward * (passes + (not lora)),
             "learner": forward * (networks + lora) + update,
         },
     )
@@ -57,14 +57,15 @@ def step_work(record: Mapping[str, float], ppo: PPOConfig, lora: bool, parameter
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Where a profile goes, and what it has to know of the run. lora: whether the policy is an adapter."""
+    """Where a profile goes, and what it has to know of the run. lora: whether the policy is an adapter; passes: of the
+    reward ensemble, a text."""
 
     folder: Path
     model: Path
     precision: str
     ppo: PPOConfig
     lora: bool
-    members: int
+    passes: int
 
     def write(
         self, spans: Spans, start: float, end: float, record: Mapping[str, float], peak: Mapping[str, float]
@@ -74,7 +75,7 @@ class Profile:
         peak: FLOP/s that a role's devices can reach, of the roles of which it is known.
         """
         recorded = spans.within(start, end)
-        work = step_work(record, self.ppo, self.lora, trunk_parameters(self.model), self.members)
+        work = step_work(record, self.ppo, self.lora, trunk_parameters(self.model), self.passes)
         write_atomic(self.folder / "profile.json", json.dumps(chrome_trace(recorded, start)))
         write_atomic(self.folder / "profile.txt", table(recorded, end - start, work, peak))
 

@@ -48,7 +48,7 @@ def load_reward_data(
     """
     rows = read_judgements(artifact / FILE)
     texts, text_a, text_b, kept = usable_judgements(rows, tokenizer, model, too_long)
-    columns = _columns([rows[i] for i in kept], [text_a[i] for i in kept], [text_b[i] for i in kept])
+    columns = judgement_columns([rows[i] for i in kept], [text_a[i] for i in kept], [text_b[i] for i in kept])
     aside_E = torch.isin(columns.prompt_E, _aside(columns.prompt_names, dev_share, seed))
     return RewardData(tuple(tuple(ids) for ids in texts), columns.select(~aside_E), columns.select(aside_E))
 
@@ -111,7 +111,7 @@ def _codes(values: Sequence[str]) -> tuple[Tensor, tuple[str, ...]]:
     return torch.tensor([code[value] for value in values], dtype=torch.int64), names
 
 
-def _columns(rows: Sequence[JudgementRow], text_a: Sequence[int], text_b: Sequence[int]) -> JudgementColumns:
+def judgement_columns(rows: Sequence[JudgementRow], text_a: Sequence[int], text_b: Sequence[int]) -> JudgementColumns:
     judgements = [row.judgement for row in rows]
     raters, rater_names = _codes([j.rater for j in judgements])
     tiers, tier_names = _codes([j.tier for j in judgements])

@@ -17,6 +17,7 @@ from sandwiching.policy.loading import load_score_model
 from sandwiching.reward_model.columns import judgement_weights, margins
 from sandwiching.reward_model.ensemble import BOOTSTRAP
 from sandwiching.reward_model.heads import init_score_head, score_head
+from sandwiching.reward_model.rater_noise import RaterContext, length_differences
 from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.recorder import Observer
 from sandwiching.training.reward_data import RewardData
@@ -27,12 +28,17 @@ STAGE = "reward_model"
 
 @dataclass(frozen=True, slots=True)
 class LossTerms:
-    """What the loss needs of each training judgement besides its texts: weight_E, margin_E, error_E fp32."""
+    """What the loss needs of each training judgement besides its texts: weight_E, margin_E, error_E fp32.
+
+    context: where errors are learned; length_unit: tokens in one unit of its length_E.
+    """
 
     weight_E: Tensor
     margin_E: Tensor
     error_E: Tensor
     noise: str
+    context: RaterContext
+    length_unit: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,10 @@ def loss_terms(data: RewardData, config: RewardModelConfig, seed: int) -> LossTe
     draw = BOOTSTRAP[config.bootstrap if config.members > 1 else "none"]
     weight_E = judgement_weights(columns, config.ties, config.use_confidence) * draw(columns.rater_E, seed)
     error_E = torch.full((len(columns),), config.smoothing)
-    return LossTerms(weight_E, margins(columns, config.margin), error_E, config.noise)
+    tokens_N = torch.tensor([len(text) for text in data.texts])
+    length_E, unit = length_differences(tokens_N, columns)
+    context = RaterContext(columns.rater_E, length_E, columns.group_E)
+    return LossTerms(weight_E, margins(columns, config.margin), error_E, config.noise, context, unit)
 
 
 def load_with_head(member: Member) -> PreTrainedModel | PeftModel:

@@ -2,7 +2,8 @@
 
 judgements.jsonl.gz -> unique texts + columns -> planned batches -> TRL RewardTrainer with our loss -> model/
                                               \\-> frozen features -> linear probe (kind: probe) -> model/
-model/ -> scores of all judged texts -> reward_mean, reward_std in its config.json; evaluation.json
+model/ -> scores of all judged texts -> reward_mean, reward_std in its config.json; evaluation.json, evaluation/*.svg
+noise: per_rater... -> rater_errors.json
 
 sandwich run configs/capitals.yaml --only reward_model
 """
@@ -17,6 +18,7 @@ from pathlib import Path
 from sandwiching.configs.schema import DataConfig, LoraConfig, ModelConfig, ResourcesConfig, RewardModelConfig
 from sandwiching.policy.loading import load_score_model
 from sandwiching.policy.tokenization import load_tokenizer
+from sandwiching.reward_model.difficulty import difficulty
 from sandwiching.reward_model.evaluate import evaluate
 from sandwiching.reward_model.normalise import reference_statistics, write_statistics
 from sandwiching.training import distributed
@@ -27,7 +29,9 @@ from sandwiching.training.readout import last_token_scores, read_in_chunks
 from sandwiching.training.recorder import Observer, no_observer
 from sandwiching.training.reward_data import load_reward_data
 from sandwiching.training.reward_member import STAGE, Member, load_with_head, loss_terms, member_seed
+from sandwiching.training.reward_plots import save_evaluation
 from sandwiching.training.reward_probe import train_probe
+from sandwiching.training.reward_raters import split_off, trained_noise, write_rater_errors
 from sandwiching.training.reward_trainer import train_member
 from sandwiching.training.weights import export_trained
 
@@ -75,6 +79,9 @@ def train_trunk(member: Member) -> dict[str, float]:
     """All weights, or a fresh adapter on the parent's merged model and the whole head; rank 0 writes the model."""
     metrics, weights = train_member(member)
     if distributed.rank() == 0:
+        learned = split_off(weights)
+        if learned:
+            metrics |= write_rater_errors(member, trained_noise(member, learned))
         export_trained(load_with_head(member), weights, member.tokenizer, member.folder)
     return metrics
 
@@ -104,11 +111,13 @@ def finish(member: Member) -> dict[str, float]:
     )
     mean, deviation = reference_statistics(scores_N)
     evaluation = evaluate(scores_N, member.data.dev, deviation)
+    evaluation |= difficulty(scores_N, member.data.train, member.data.dev)
     distributed.barrier()
     if distributed.rank() == 0:
         shutil.rmtree(member.folder.cache)
         write_statistics(member.folder.model, mean, deviation)
         write_atomic(member.folder.path / "evaluation.json", json.dumps(evaluation, indent=1) + "\n")
+        save_evaluation(evaluation, member.folder.path / "evaluation")
     overall = evaluation["overall"]
     counts = {
         f"{STAGE}/texts": len(member.data.texts),

@@ -11,6 +11,7 @@ from sandwiching.training.devices import compute_dtype, default_device
 from sandwiching.training.metrics import MetricsLog
 from sandwiching.training.readout import last_token_hidden, read_in_chunks
 from sandwiching.training.reward_member import STAGE, Member, load_with_head
+from sandwiching.training.reward_raters import make_rater_noise, write_rater_errors
 from sandwiching.training.weights import export_trained
 
 
@@ -26,6 +27,7 @@ def train_probe(member: Member) -> dict[str, float]:
         member.folder.cache / "features",
         member.folder,
     )
+    raters = make_rater_noise(columns, terms, member.config)
     head_D = fit_probe(
         features_ND,
         columns.text_a_E,
@@ -35,11 +37,14 @@ def train_probe(member: Member) -> dict[str, float]:
         terms.margin_E,
         terms.noise,
         terms.error_E,
+        raters=None if raters is None else (raters, terms.context),
     )
     scores_N = features_ND @ head_D
     fit = summarise(scores_N[columns.text_a_E] - scores_N[columns.text_b_E], columns.target_E)
     assert fit is not None
     metrics = {f"{STAGE}/loss": fit.nll, f"{STAGE}/accuracy": fit.accuracy}
+    if raters is not None:
+        metrics |= write_rater_errors(member, raters)
     if distributed.rank() == 0:
         log = MetricsLog(member.folder.metrics)
         log.cut(0)

@@ -23,11 +23,14 @@ from sandwiching.policy.trunk import packs
 from sandwiching.reward_model.bundles import BatchPlan, plan_batches
 from sandwiching.reward_model.evaluate import agreement
 from sandwiching.reward_model.losses import bradley_terry
+from sandwiching.reward_model.rater_noise import RaterContext, RaterNoise
 from sandwiching.training import distributed
 from sandwiching.training.hf import SealedTrainer, trainer_arguments
 from sandwiching.training.readout import last_token_scores
 from sandwiching.training.reward_data import RewardData
 from sandwiching.training.reward_member import STAGE, LossTerms, Member, load_with_head
+from sandwiching.training.reward_raters import NAME as RATERS
+from sandwiching.training.reward_raters import make_rater_noise, scores_and_errors
 from sandwiching.training.weights import persistence_threshold
 
 
@@ -57,6 +60,9 @@ class PlannedCollator:
             "weight": self.terms.weight_E[chosen],
             "margin": self.terms.margin_E[chosen],
             "error": self.terms.error_E[chosen],
+            "rater": self.terms.context.rater_E[chosen],
+            "length": self.terms.context.length_E[chosen],
+            "group": self.terms.context.group_E[chosen],
             "denominator": torch.tensor(batch.weight, dtype=torch.float64),
         }
 
@@ -66,7 +72,18 @@ class JudgementTrainer(SealedTrainer, RewardTrainer):
 
     loss_is_scaled_for_ga = True
     noise: str
+    raters: RaterNoise | None
+    prior_share: float
+    """Of the negative log-prior that one pass of one rank adds to its loss."""
+    rater_learning_rate: float
     agreed: Tensor
+
+    def set_loss(self, member: Member, raters: RaterNoise | None, passes: int) -> None:
+        """How raters err, and what is learned of them; passes: of each rank in a step."""
+        self.noise, self.raters = member.terms.noise, raters
+        self.prior_share = 0.0 if raters is None else 1 / (raters.judgements * passes * distributed.world_size())
+        self.rater_learning_rate = member.config.rater_learning_rate
+        self.agreed = torch.zeros((), dtype=torch.float64)
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         return dataset
@@ -78,15 +95,35 @@ class JudgementTrainer(SealedTrainer, RewardTrainer):
         tokens_BS, attention_BS = inputs["input_ids"], inputs["attention_mask"]
         assert self.model is not None
         prefix = shared_prefix(tokens_BS, attention_BS) if packs(self.model) else 0
-        scores_B = model(Packing.of(tokens_BS, attention_BS, prefix))
+        texts, error_E, lean_E, prior = Packing.of(tokens_BS, attention_BS, prefix), inputs["error"], None, 0.0
+        if self.raters is None:
+            scores_B = model(texts)
+        else:
+            context = RaterContext(inputs["rater"], inputs["length"], inputs["group"])
+            scores_B, error_E, lean_E, prior = model(texts, context)
         delta_E = scores_B[inputs["left"]] - scores_B[inputs["right"]]
         denominator = inputs["denominator"].item()
-        loss = bradley_terry(
-            delta_E, inputs["target"], inputs["weight"], inputs["margin"], denominator, self.noise, inputs["error"]
-        )
+        columns = inputs["target"], inputs["weight"], inputs["margin"]
+        loss = bradley_terry(delta_E, *columns, denominator, self.noise, error_E, lean_E) + self.prior_share * prior
         right_E = agreement(delta_E.detach(), inputs["target"]) * inputs["weight"]
         self.agreed += right_E.double().sum().cpu() / denominator
         return loss * self.accelerator.num_processes
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Raters' parameters in a group of their own: their step is the gradient's, averaged, times the rate.
+
+        That is what Adam does under an epsilon far above any gradient. By its own measure a rater of few votes, whose
+        gradient is zero in most steps, would move as far as one of many.
+        """
+        optimizer = super().create_optimizer(model)
+        own = [] if self.raters is None else list(self.raters.parameters())
+        if own:
+            held = {id(parameter) for parameter in own}
+            for group in optimizer.param_groups:
+                group["params"] = [parameter for parameter in group["params"] if id(parameter) not in held]
+            rate = {"lr": self.rater_learning_rate, "eps": 1.0, "weight_decay": 0.0}
+            optimizer.add_param_group({"params": own, **rate})
+        return optimizer
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds the step's agreement over all ranks."""
@@ -128,9 +165,11 @@ def train_member(member: Member) -> tuple[dict[str, float], dict[str, Tensor]]:
         ),
         max_length=None,
     )
-    model = load_with_head(member)
+    model, raters = load_with_head(member), make_rater_noise(columns, member.terms, member.config)
     # TRL wants Hugging Face's model; what DeepSpeed calls gives scores of packed texts, the head on last tokens only.
-    model.forward = partial(last_token_scores, model)
+    model.forward = partial(last_token_scores if raters is None else scores_and_errors, model)
+    if raters is not None:
+        model.add_module(RATERS, raters)
     trainer = JudgementTrainer(
         model=model,
         args=arguments,
@@ -138,8 +177,7 @@ def train_member(member: Member) -> tuple[dict[str, float], dict[str, Tensor]]:
         train_dataset=Dataset.from_dict({"batch": range(len(plan.batches))}),
         processing_class=member.tokenizer,
     )
-    trainer.noise = member.terms.noise
-    trainer.agreed = torch.zeros((), dtype=torch.float64)
+    trainer.set_loss(member, raters, plan.passes)
     trainer.setup(STAGE, member.folder, member.resources, member.config.optimizer, member.observer)
     metrics = trainer.run()
     weights = trainer.trained_weights()

@@ -35,12 +35,17 @@ class EngineSpec:
 
 @dataclass(frozen=True, slots=True)
 class ScorerSpec:
-    """Reward members, and the frozen reference where the learner cannot give it (full fine-tuning)."""
+    """Reward members, and the frozen reference where the learner cannot give it (full fine-tuning).
+
+    kind: of several members (training/members.py); full: nothing is shared. trunk: what adapters were trained on.
+    """
 
     members: tuple[Path, ...]
     reference: Path | None
     model: ModelConfig
     temperature: float
+    kind: str = "full"
+    trunk: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

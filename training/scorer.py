@@ -6,14 +6,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from sandwiching.policy.loading import load_causal_lm, load_score_model
+from sandwiching.policy.loading import load_causal_lm
 from sandwiching.policy.logprobs import response_logprobs
 from sandwiching.policy.records import Rollouts
 from sandwiching.policy.trunk import packs
-from sandwiching.reward_model.normalise import normalised
 from sandwiching.training.devices import compute_dtype, default_device
+from sandwiching.training.members import load_members
 from sandwiching.training.passes import all_rows, plan_passes
-from sandwiching.training.readout import last_token_scores
 from sandwiching.training.roles import ScorerSpec, Scores
 
 
@@ -25,17 +24,13 @@ class TransformersScorer:
         self.temperature = spec.temperature
         self.device = default_device()
         dtype = compute_dtype(spec.model.precision)
-        members = [load_score_model(folder, dtype) for folder in spec.members]
-        self.members = [self._placed(member) for member in members]
-        self.reference = None
+        self.members = load_members(spec, dtype)
+        self.reference: PreTrainedModel | None = None
         if spec.reference is not None:
-            self.reference = self._placed(load_causal_lm(spec.reference, dtype))
-        models = [*self.members, *([self.reference] if self.reference else [])]
+            self.reference = load_causal_lm(spec.reference, dtype).eval()
+            self.reference.to(self.device)  # pyright: ignore[reportArgumentType]
+        models = [*self.members.models, *([self.reference] if self.reference else [])]
         self.packs = all(packs(model) for model in models)
-
-    def _placed(self, model: PreTrainedModel) -> PreTrainedModel:
-        model.to(self.device)  # pyright: ignore[reportArgumentType]
-        return model.eval()
 
     @torch.no_grad()
     def score(self, rollouts: Rollouts) -> Scores:
@@ -53,9 +48,9 @@ class TransformersScorer:
 
     def _score_rows(self, rows: Rollouts, prefix: int) -> tuple[Tensor, Tensor | None]:
         responses = rows.packed(prefix).to(self.device)
-        rewards = [normalised(last_token_scores(member, responses.packing), member.config) for member in self.members]
+        rewards_KB = self.members.rewards(responses.packing)
         reference_BT = None
         if self.reference is not None:
             logprob_M, _ = response_logprobs(self.reference, responses, self.temperature)
             reference_BT = rows.padded(logprob_M.cpu())
-        return torch.stack(rewards).cpu(), reference_BT
+        return rewards_KB.cpu(), reference_BT

@@ -138,7 +138,7 @@ def mean_seconds(config: Config, stage: str, store: Store) -> float | None:
     times = []
     for file in store.root.glob(f"{stage}-*/{MANIFEST}"):
         manifest = json.loads(file.read_text())
-        if stage == "judgements" or (base is not None and _base(manifest, store) == base):
+        if stage in ("judgements", "gate") or (base is not None and _base(manifest, store) == base):
             scale = most_steps(config) / manifest["inputs"]["ppo"]["steps"] if stage == "ppo" else 1.0
             times.append(manifest["seconds"] * scale)
     return sum(times) / len(times) if times else None

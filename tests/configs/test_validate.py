@@ -59,6 +59,7 @@ APART = [
     (["ppo.batch_size=10", "ppo.minibatches=4"], ["ppo.batch_size=10", "ppo.minibatches=4", "8 or 12"]),
     (["ppo.batch_size=8", "sft=null", "resources.learner_ranks=3"], ["resources.learner_ranks=3", "6 or 9"]),
     (["sft.batch_size=20"], ["sft.batch_size=20", "resources.micro_batch=16", "16 or 32"]),
+    (["reward_model.noise=per_rater", "reward_model.smoothing=0"], ["reward_model.smoothing=0", "smoothing=0.1"]),
     (["ppo.advantage=group"], ["ppo.advantage=group", "ppo.samples_per_prompt=1", "samples_per_prompt=2"]),
     (["ppo.advantage=leave_one_out"], ["ppo.samples_per_prompt=2"]),
     (["ppo.sampling.max_new_tokens=96"], ["ppo.sampling.max_new_tokens=96", "model.max_length=96", "192"]),

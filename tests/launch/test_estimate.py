@@ -160,6 +160,26 @@ def test_the_reference_is_the_learners_with_lora_and_the_scorers_without() -> No
     assert full - stage_memory(config, architecture)["ppo"][-1].parts["weights"] == architecture.parameters * 2
 
 
+def test_members_on_one_trunk_hold_it_once() -> None:
+    architecture = known("EleutherAI/pythia-1b")
+    trunk, hidden = architecture.trunk_parameters, architecture.hidden_size
+
+    def weights(kind: str, members: int, precision: str = "fp32") -> int:
+        config = eight_gpus()
+        config.model.lora, config.model.precision = LoraConfig(rank=8), precision
+        config.reward_model.kind, config.reward_model.members = kind, members
+        return stage_memory(config, architecture)["ppo"][-1].parts["weights"]
+
+    adapter = architecture.lora_parameters(8)
+    assert weights("full", 5) == 4 * 5 * (trunk + hidden)
+    assert weights("probe", 5) == 4 * (trunk + 5 * hidden)
+    assert weights("probe", 5, "bf16") == 2 * (trunk + 5 * hidden)
+    assert weights("lora", 5) == 4 * (trunk + 5 * (adapter + hidden))
+    # Merged, where rounding would tell, and one alone.
+    assert weights("lora", 5, "bf16") == 2 * 5 * (trunk + hidden)
+    assert weights("lora", 1) == weights("full", 1) == 4 * (trunk + hidden)
+
+
 def test_devices_are_shared_or_not() -> None:
     roles = [RoleMemory(name, 2, {"weights": size}) for name, size in (("policy", 5), ("value", 3), ("scorer", 9))]
     assert per_device(roles, eight_gpus(colocate=True).resources) == 17

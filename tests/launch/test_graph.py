@@ -19,6 +19,7 @@ LABELS = {
     "sft": {"seed"},
     "pairs": {"seed"},
     "judgements": {"seed", "tier"},
+    "gate": {"seed"},
     "reward_model": {"seed", "member"},
     "ppo": {"seed"},
     "check": {"arms", "seeds", "ensembles"},
@@ -47,7 +48,7 @@ def test_a_stage_reads_the_blocks_of_its_key_and_no_others(stage: str) -> None:
 
 def test_arms_share_what_they_have_in_common() -> None:
     built = graph()
-    assert [len(built.of(stage)) for stage in STAGES] == [1, 1, 2, 4, 2, 1]
+    assert [len(built.of(stage)) for stage in STAGES] == [1, 1, 2, 1, 4, 2, 1]
     assert built.of("sft")[0].arms == ["weak", "ceiling"]
 
 
@@ -77,14 +78,16 @@ def test_parents_come_first() -> None:
 @pytest.mark.parametrize(
     ("override", "stages"),
     [
-        ("sft.optimizer.learning_rate=0.5", {"sft", "pairs", "judgements", "reward_model", "ppo", "check"}),
+        ("sft.optimizer.learning_rate=0.5", {"sft", "pairs", "judgements", "gate", "reward_model", "ppo", "check"}),
         ("reward_model.epochs=2", {"reward_model", "ppo", "check"}),
         ("reward_model.combine=wco", {"ppo", "check"}),
         ("reward_model.members=1", {"reward_model", "ppo", "check"}),
         ("reward_model.members=3", {"ppo", "check"}),
         ("ppo.optimizer.learning_rate=0.5", {"ppo", "check"}),
         ("check.samples=1", {"check"}),
-        ("model.precision=bf16", {"sft", "pairs", "judgements", "reward_model", "ppo", "check"}),
+        ("model.precision=bf16", {"sft", "pairs", "judgements", "gate", "reward_model", "ppo", "check"}),
+        ("gate.max_p=0.02", {"gate"}),
+        ("gate=null", {"gate"}),
         ("resources.zero_stage=3", set()),
         ("resources.learner_ranks=2", set()),
         ("resources.micro_batch=2", set()),
@@ -151,7 +154,7 @@ def test_who_judges_decides_what_is_learnt_from_the_weak_and_not_where_or_how_fa
     base = keys(graph("judgements.raters_per_pair=1"))
     judged = keys(graph(*local))
     other = {slug for slug in base if base[slug] != judged[slug]}
-    assert other == {slug for slug in base if "weak" in slug or slug == "check"}
+    assert other == {slug for slug in base if "weak" in slug or slug in ("check", "gate-seed0")}
     assert keys(graph(*local, "judgements.model.concurrency=2", "judgements.model.cache=x")) == judged
     changes = (
         "judgements.model.disagreement=tie",
@@ -178,7 +181,25 @@ def test_a_population_is_the_tasks() -> None:
         "sft",
         "pairs",
         "judgements",
+        "gate",
         "reward_model",
         "ppo",
         "check",
     }
+
+
+def test_what_is_learned_of_raters_is_in_a_key_only_where_it_is_learned() -> None:
+    assert changed("reward_model.rater_spread=2", "reward_model.rater_learning_rate=0.5") == set()
+    assert changed("reward_model.noise=per_rater") >= {"reward_model", "ppo"}
+    settings = ("reward_model.noise=per_rater", "reward_model.rater_spread=2")
+    assert keys(graph(*settings[:1])) != keys(graph(*settings))
+
+
+def test_the_gate_comes_before_reward_models_and_decides_no_key() -> None:
+    built = graph()
+    stages = [batch[0].stage for batch in built.batches()]
+    assert stages.index("judgements") < stages.index("gate") < stages.index("reward_model")
+    assert [node.arms for node in built.of("gate")] == [["weak"]]
+    with_gate = {node.slug for node in wanted_nodes(built, "reward_model")}
+    without = {node.slug for node in wanted_nodes(graph("gate=null"), "reward_model")}
+    assert with_gate - without == {"gate-seed0"}

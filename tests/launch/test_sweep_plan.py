@@ -29,22 +29,25 @@ def planned(folder: Path, *overrides: str) -> PlannedSweep:
 def test_stages_that_nothing_touches_are_shared(tmp_path: Path) -> None:
     plan = planned(tmp_path)
     assert plan.trials == 12
-    assert plan.artifacts == {"sft": 1, "pairs": 1, "judgements": 1, "reward_model": 2, "ppo": 12}
+    assert plan.artifacts == {"sft": 1, "pairs": 1, "judgements": 1, "gate": 1, "reward_model": 2, "ppo": 12}
     assert plan_sweep(load("tiny"), Store(tmp_path), tmp_path) is None
 
 
 @pytest.mark.parametrize(
     ("overrides", "artifacts"),
     [
-        (["sweep.space.seeds={choice: [[0], [1], [2]]}"], [3, 3, 3, 6, 12]),
-        (["sweep.space.task.competence={uniform: [0.1, 0.6]}"], [12, 12, 12, 24, 12]),
-        (["sweep.space.judgements.raters_per_pair={choice: [1, 2]}"], [1, 1, 2, 4, 12]),
-        (["sweep.space.reward_model.optimizer.learning_rate={choice: [0.1, 0.2]}"], [1, 1, 1, 4, 12]),
-        (["sweep.metric=reward_model/accuracy", "sweep.scheduler=none"], [1, 1, 1, 2]),
-        (["seeds=[0,1]"], [2, 2, 2, 4, 24]),
-        (["arms.ceiling={tier: expert}"], [1, 1, 1, 2, 12]),
-        ([*CLEAR, "sweep.search=grid", "sweep.trials=null"], [1, 1, 1, 2, 3]),
-        (["sweep.space.ppo.samples_per_prompt={choice: [1, 2]}", "sweep.space.ppo.advantage=null"], [1, 1, 1, 2, 12]),
+        (["sweep.space.seeds={choice: [[0], [1], [2]]}"], [3, 3, 3, 3, 6, 12]),
+        (["sweep.space.task.competence={uniform: [0.1, 0.6]}"], [12, 12, 12, 12, 24, 12]),
+        (["sweep.space.judgements.raters_per_pair={choice: [1, 2]}"], [1, 1, 2, 2, 4, 12]),
+        (["sweep.space.reward_model.optimizer.learning_rate={choice: [0.1, 0.2]}"], [1, 1, 1, 1, 4, 12]),
+        (["sweep.metric=reward_model/accuracy", "sweep.scheduler=none"], [1, 1, 1, 1, 2]),
+        (["seeds=[0,1]"], [2, 2, 2, 2, 4, 24]),
+        (["arms.ceiling={tier: expert}"], [1, 1, 1, 1, 2, 12]),
+        ([*CLEAR, "sweep.search=grid", "sweep.trials=null"], [1, 1, 1, 1, 2, 3]),
+        (
+            ["sweep.space.ppo.samples_per_prompt={choice: [1, 2]}", "sweep.space.ppo.advantage=null"],
+            [1, 1, 1, 1, 2, 12],
+        ),
     ],
 )
 def test_what_a_setting_touches_is_made_anew(tmp_path: Path, overrides: list[str], artifacts: list[int]) -> None:
@@ -58,6 +61,7 @@ def test_no_expert_arm_is_trained_and_no_check_made() -> None:
         "sft-seed0",
         "pairs-seed0",
         "judgements-seed0-weak",
+        "gate-seed0",
         "reward_model-weak-seed0-member0",
         "reward_model-weak-seed0-member1",
         "ppo-weak-seed0",
@@ -85,13 +89,13 @@ def test_time_is_known_once_each_stage_has_run(tmp_path: Path) -> None:
     config = load("tiny_sweep")
     (sft,) = build_graph(config).of("sft")
     finished(store, "sft", 10.0, {}, {"base": sft.extras["base"]})
-    for stage, seconds in (("pairs", 5.0), ("judgements", 1.0), ("reward_model", 20.0)):
+    for stage, seconds in (("pairs", 5.0), ("judgements", 1.0), ("gate", 2.0), ("reward_model", 20.0)):
         finished(store, stage, seconds, {"sft": "k"}, {})
     finished(store, "ppo", 30.0, {"sft": "k"}, {"ppo": {"steps": 2}})
     plan = planned(tmp_path, "sweep.parallel=2")
     # PPO of 4 steps takes 60 s; two trials at a time.
-    assert plan.seconds == (10 + 5 + 1 + 2 * 20 + 12 * 60) / 2
-    assert planned(tmp_path, "ppo.steps=8").seconds == 10 + 5 + 1 + 2 * 20 + 12 * 120
+    assert plan.seconds == (10 + 5 + 1 + 2 + 2 * 20 + 12 * 60) / 2
+    assert planned(tmp_path, "ppo.steps=8").seconds == 10 + 5 + 1 + 2 + 2 * 20 + 12 * 120
     other = planned(tmp_path, "model.path=EleutherAI/pythia-14m", "model.revision=main")
     assert other.seconds is None
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandwiching.reward_model.ensemble import BOOTSTRAP, COMBINE, bootstrap_judgements, bootstrap_raters
+from sandwiching.reward_model.probe import fit_probe
 
 SCORES = torch.tensor([[1.0, -2.0, 100.0], [3.0, -2.0, -100.0]])
 
@@ -46,3 +47,33 @@ def test_seeds_draw_differently_and_repeatably(name):
     assert torch.equal(BOOTSTRAP[name](rater_E, 1), BOOTSTRAP[name](rater_E, 1))
     assert not torch.equal(BOOTSTRAP[name](rater_E, 1), BOOTSTRAP[name](rater_E, 2))
     assert torch.equal(BOOTSTRAP["none"](rater_E, 1), torch.ones(50, dtype=torch.int64))
+
+
+def bootstrapped(liked: list[float], members: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
+    """Probes on (quality, length), by 20 raters of whom each likes length as given: mean and spread of the scores of
+    (good and short, bad and long), [2] each, in units of the deviation over all texts."""
+    draw = torch.Generator().manual_seed(0)
+    texts = torch.randn(200, 2, generator=draw)
+    rater = torch.arange(20).repeat_interleave(60)
+    a = torch.randint(200, (len(rater),), generator=draw)
+    b = (a + 1 + torch.randint(199, (len(rater),), generator=draw)) % 200
+    taste = torch.stack([torch.ones(20), torch.tensor(liked)], 1)[rater]
+    target = (torch.rand(len(rater), generator=draw) < ((texts[a] - texts[b]) * taste).sum(1).sigmoid()).float()
+    probes = torch.tensor([[2.0, -2.0], [-2.0, 2.0]])
+    scores = []
+    for member in range(members):
+        weight = bootstrap_raters(rater, member).float()
+        head = fit_probe(texts, a, b, target, weight, torch.zeros(len(rater)))
+        scores.append(probes @ head / (texts @ head).std())
+    scores_KB = torch.stack(scores)
+    return scores_KB.mean(0), scores_KB.std(0, correction=0)
+
+
+def test_spread_shows_what_raters_disagree_on_and_not_what_all_of_them_like():
+    shared_mean, shared_spread = bootstrapped([2.0] * 20)
+    mixed_mean, mixed_spread = bootstrapped([6.0] * 7 + [-2.0] * 13)
+    # All like length twice as much as quality: the long bad text wins, and no member doubts it.
+    assert shared_mean[1] > shared_mean[0] + 1
+    assert shared_spread[1] < 0.2
+    assert mixed_spread[1] > 2 * shared_spread[1]
+    assert mixed_mean[1] < shared_mean[1]

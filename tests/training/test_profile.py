@@ -30,13 +30,13 @@ def test_embeddings_are_no_part_of_the_trunk(tiny: Path):
     ],
 )
 def test_work_is_counted_by_role(value: str, lora: bool, scorer: int, learner: int):
-    work = step_work(RECORD, PPOConfig(batch_size=8, epochs=2, value=value), lora, parameters=7, members=2)
+    work = step_work(RECORD, PPOConfig(batch_size=8, epochs=2, value=value), lora, parameters=7, passes=2)
     assert work.flops == {"engine": 2 * 700, "scorer": scorer * 700, "learner": learner * 700}
     assert work.tokens["engine"] == 40
 
 
 def test_the_table_says_who_idled():
-    work = step_work(RECORD, PPOConfig(batch_size=8, epochs=2), False, parameters=10**6, members=1)
+    work = step_work(RECORD, PPOConfig(batch_size=8, epochs=2), False, parameters=10**6, passes=1)
     spans = [
         Span("engine", "generate", 0.0, 1.0),
         Span("scorer", "score", 1.0, 1.5),
@@ -57,7 +57,7 @@ def test_who_did_nothing_in_the_step_has_no_rates():
 def test_a_profile_is_two_files(tiny: Path, tmp_path: Path):
     spans = Spans()
     spans.recorded += [Span("engine", "generate", 0.0, 9.0), Span("learner", "update", 9.0, 12.0)]
-    Profile(tmp_path, tiny, "fp32", PPOConfig(), lora=True, members=1).write(spans, 8.0, 11.0, RECORD, {})
+    Profile(tmp_path, tiny, "fp32", PPOConfig(), lora=True, passes=1).write(spans, 8.0, 11.0, RECORD, {})
     events = json.loads((tmp_path / "profile.json").read_text())["traceEvents"]
     assert [(e["name"], e["ts"], e["dur"]) for e in events if e["ph"] == "X"] == [
         ("generate", 0.0, 1e6),

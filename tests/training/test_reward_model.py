@@ -62,16 +62,34 @@ def test_killed_and_resumed_is_bit_identical_and_learns(run_stages, tiny, judgem
     lora = {"model": {"lora": LoraConfig(rank=4, alpha=8)}}
     run_stages([(REWARD, reward_arguments(broken, **lora))], kill_at=6)
     assert [row["step"] for row in records(broken)] == [1, 2, 3, 4, 5, 6]
-    probe = stage_folder("probe")
+    probe, noisy = stage_folder("probe"), stage_folder("noisy")
     calls = [(REWARD, reward_arguments(folder, **lora)) for folder in (whole, broken)]
     calls.append((REWARD, reward_arguments(probe, reward={"kind": "probe"})))
-    undisturbed, result, probed = run_stages(calls)
+    calls.append((REWARD, reward_arguments(noisy, reward={"kind": "probe", "noise": "per_rater_context"})))
+    undisturbed, result, probed, _ = run_stages(calls)
     assert undisturbed == result
     assert records(whole) == records(broken)
     same_bytes(whole, broken)
     assert check_written(whole, judgements) > 0.5
     assert result["reward_model/dev_accuracy"] > 0.55
     check_probe(probe, tiny, judgements, probed)
+    assert not (probe.path / "rater_errors.json").exists()
+    check_rater_errors(noisy)
+
+
+def rater_errors(folder: StageFolder):
+    return json.loads((folder.path / "rater_errors.json").read_text())
+
+
+def check_rater_errors(folder: StageFolder, population: float = 0.1):
+    """Every rater of the training judgements, moved away from the prior."""
+    found = rater_errors(folder)
+    assert len(found["raters"]) == 6
+    assert sum(row["judgements"] for row in found["raters"].values()) > 50
+    assert max(abs(row["error"] - population) for row in found["raters"].values()) > 1e-3
+    assert 0 < found["population"]["error"] < 0.5
+    assert found["tokens_a_unit"] > 0
+    assert len(found["groups"]) == 5
 
 
 def check_probe(folder: StageFolder, tiny: Path, judgements: Path, result):
@@ -91,22 +109,26 @@ def check_probe(folder: StageFolder, tiny: Path, judgements: Path, result):
 
 
 @pytest.mark.parametrize(
-    ("zero_stage", "cuts"),
+    ("zero_stage", "cuts", "noise"),
     [
-        (1, [(2, 7)]),
-        *(pytest.param(stage, [(1, 3), (2, 7), (2, 32)], marks=pytest.mark.slow) for stage in range(4)),
+        (1, [(2, 7)], "per_rater_context"),
+        *(
+            pytest.param(stage, [(1, 3), (2, 7), (2, 32)], noise, marks=pytest.mark.slow)
+            for stage in range(4)
+            for noise in ("smoothing", "per_rater_context")
+        ),
     ],
 )
 def test_cutting_a_step_differently_changes_nothing(
-    run_stages, tiny, judgements, reward_arguments, stage_folder, zero_stage, cuts
+    run_stages, tiny, judgements, reward_arguments, stage_folder, zero_stage, cuts, noise
 ):
-    """The ranks score different texts; weights, gradients' norm and metrics agree all the same."""
+    """The ranks score different texts; weights, what is learned of raters, gradients' norm and metrics agree."""
     reward = {
         "kind": "full",
         "use_confidence": True,
         "ties": 0.5,
         "margin": 0.2,
-        "noise": "smoothing",
+        "noise": noise,
         # A large epsilon and no clipping: otherwise Adam hides a gradient of the wrong size.
         "optimizer": OptimizerConfig(learning_rate=1e-3, adam_epsilon=1e-2, max_grad_norm=1e6),
     }
@@ -118,10 +140,16 @@ def test_cutting_a_step_differently_changes_nothing(
         folders.append(folder)
     start = load_file(tiny / "model.safetensors")
     one = weights(folders[0])
+    learned = noise.startswith("per_rater")
+    if learned:
+        check_rater_errors(folders[0])
     assert max((one[name] - start[name]).abs().max() for name in one if name in start) > 1e-3
     for other in folders[1:]:
         for name, value in weights(other).items():
             assert torch.allclose(value, one[name], rtol=0, atol=2e-5), name
+        if learned:
+            for name, row in rater_errors(other)["raters"].items():
+                assert row == pytest.approx(rater_errors(folders[0])["raters"][name], abs=1e-5)
         for row, expected in zip(records(other), records(folders[0]), strict=True):
             assert row == pytest.approx(expected, rel=1e-3)
 
@@ -131,7 +159,10 @@ def test_cutting_a_step_differently_changes_nothing(
     "options",
     [
         {"reward": {"kind": "full"}},
-        {"reward": {"kind": "full"}, "resources": {"zero_stage": 3}},
+        {"reward": {"kind": "lora", "noise": "per_rater_context"}},
+        {"reward": {"kind": "full", "noise": "per_rater"}, "resources": {"zero_stage": 3}},
+        {"reward": {"kind": "full", "noise": "per_rater"}, "resources": {"zero_stage": 0}},
+        {"reward": {"kind": "lora", "noise": "per_rater_context"}, "model": {"precision": "bf16"}},
         {"reward": {"kind": "lora"}, "resources": {"zero_stage": 3}, "model": {"precision": "bf16"}},
         {"reward": {"kind": "full"}, "resources": {"zero_stage": 2}, "model": {"precision": "bf16"}},
     ],
@@ -142,6 +173,8 @@ def test_every_mode_resumes_bit_identically(run_stages, tiny, judgements, reward
     run_stages([(REWARD, reward_arguments(folder, **options)) for folder in (whole, broken)])
     assert records(whole) == records(broken)
     same_bytes(whole, broken)
+    if "noise" in options["reward"]:
+        assert rater_errors(whole) == rater_errors(broken)
     # bf16 models are read in bf16 by our scorer, and in fp32 here.
     assert check_written(whole, judgements, tolerance=0.02 if "model" in options else 1e-3) > 0.4
 
