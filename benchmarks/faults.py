@@ -75,7 +75,8 @@ def measure(world: Host | fault_worlds.Slurm, root: Path, fault: Fault) -> tuple
             last = max(run.steps(), default=0)
             if run.attempts() > attempts:
                 # Another driver: what the first one still recorded while it ended is no recovery.
-                attempts, before, recovered = run.attempts(), max(before, last), None
+                attempts, recovered = run.attempts(), None
+                before = lowest = max(before, last)
             # A resume cuts the records back to its checkpoint.
             lowest = min(lowest, last)
             if recovered is None and last > before:
