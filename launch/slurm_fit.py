@@ -123,7 +123,7 @@ def check_fits(config: Config, partitions: Sequence[Partition]) -> None:
     names = config.slurm.partition.split(",") if config.slurm.partition else None
     named = [one for one in partitions if (one.default if names is None else one.name in names)]
     if not named:
-        known = ", ".join(one.name for one in partitions)
+        known = ", ".join(sorted(one.name for one in partitions))
         problem = (
             "there is no default" if names is None else f"slurm.partition={config.slurm.partition}: no such partition"
         )
