@@ -35,7 +35,6 @@ from sandwiching.oversight.intervals import Interval, mean_interval
 from sandwiching.oversight.spread import Array
 from sandwiching.policy.base_models import resolve
 from sandwiching.policy.tokenization import encode, load_tokenizer, pad_token_id
-from sandwiching.reward_model.probe import fit_probe
 from sandwiching.tasks.answers import candidates
 from sandwiching.tasks.capitals import Capitals
 from sandwiching.tasks.judgements import JudgementsFile
@@ -43,7 +42,8 @@ from sandwiching.tasks.readers import JudgementRow
 from sandwiching.tasks.records import Judgement, Prompt
 from sandwiching.training.reward_data import RewardData, judgement_columns, usable_judgements
 from sandwiching.training.reward_member import loss_terms, member_seed
-from sandwiching.training.reward_raters import make_rater_noise, rater_votes
+from sandwiching.training.reward_probe import fitted_head
+from sandwiching.training.reward_raters import rater_votes
 
 ARMS = ("none", "smoothing", "per_rater", "per_rater_context")
 RATERS, BAD, RATERS_A_PAIR = 40, 12, 3
@@ -144,18 +144,7 @@ def fit(noise: str, data: RewardData, features_ND: Tensor, seed: int, members: i
     """Weights of the head, and what was learned of raters in a few words."""
     config = RewardModelConfig(kind="probe", noise=noise, members=members)
     terms, columns = loss_terms(data, config, member_seed(seed, 0)), data.train
-    raters = make_rater_noise(columns, terms, config)
-    head_D = fit_probe(
-        features_ND,
-        columns.text_a_E,
-        columns.text_b_E,
-        columns.target_E,
-        terms.weight_E,
-        terms.margin_E,
-        noise,
-        terms.error_E,
-        raters=None if raters is None else (raters, terms.context),
-    )
+    head_D, raters = fitted_head(features_ND, columns, terms, config)
     if raters is None:
         return head_D, ""
     return head_D, learned(raters.rates(columns, rater_votes(columns, terms), terms.length_unit))

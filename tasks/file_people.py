@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import NormalDist
 
 from sandwiching.configs.schema import PeopleKind
 from sandwiching.tasks.columns import hash_rater, prompt_id
 from sandwiching.tasks.habits import Habits, decide, lapses, logit, luck, pair_appeal
 from sandwiching.tasks.populations import habits_of, kinds_of
-from sandwiching.tasks.records import Judgement, Pair, Preference, Tier
+from sandwiching.tasks.records import Judgement, Pair, Tier
 from sandwiching.tasks.splits import rank
+from sandwiching.tasks.verdicts import judged_in_order
 
 Truth = Mapping[tuple[str, str, str], int]
 """By prompt id and responses in alphabetical order: 1 when the first of them is the better one, -1, or 0."""
@@ -41,21 +43,7 @@ class FilePerson:
 
     def judge(self, pair: Pair, assistance: str | None = None) -> Judgement:
         """The verdict on a pair."""
-        swapped = pair.response_b < pair.response_a
-        first, confidence = self._compare(pair, *sorted((pair.response_a, pair.response_b)), one_first=not swapped)
-        preference: Preference = "tie" if first is None else "a" if first != swapped else "b"
-        return Judgement(
-            prompt=pair.prompt.text,
-            response_a=pair.response_a,
-            response_b=pair.response_b,
-            preference=preference,
-            rater=self.id,
-            tier=self.tier,
-            confidence=round(confidence, 3),
-            group=pair.prompt.group,
-            pair=pair.id,
-            assistance=assistance,
-        )
+        return judged_in_order(self, pair, partial(self._compare, pair), assistance)
 
     def _compare(self, pair: Pair, one: str, other: str, one_first: bool) -> tuple[bool | None, float]:
         """Whether `one` is better than `other` (None: a tie), and how sure the person is, 1/2..1."""

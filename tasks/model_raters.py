@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 
 from sandwiching.tasks.habits import sigmoid
 from sandwiching.tasks.records import Judgement, Pair, Preference, Text, Tier
+from sandwiching.tasks.verdicts import judged
 
 Side = Literal["a", "b"]
 Probabilities = Callable[[Sequence[str]], list[float | None]]
@@ -105,19 +106,8 @@ class ModelRater:
 
     def _judgement(self, pair: Pair, helped: str | None, first: float | None, second: float | None) -> Judgement:
         preference, confidence = combined(first, second, self.disagreement)
-        return Judgement(
-            prompt=pair.prompt.text,
-            response_a=pair.response_a,
-            response_b=pair.response_b,
-            preference=preference,
-            rater=self.id,
-            tier=self.tier,
-            confidence=round(confidence, 3),
-            group=pair.prompt.group,
-            pair=pair.id,
-            shown=f"both orders; P(a) {_said(first)} with a first, {_said(second)} with b first",
-            assistance=helped,
-        )
+        shown = f"both orders; P(a) {_said(first)} with a first, {_said(second)} with b first"
+        return judged(self, pair, preference, confidence, helped, shown)
 
 
 def combined(first: float | None, second: float | None, disagreement: str) -> tuple[Preference, float]:

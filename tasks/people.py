@@ -11,7 +11,7 @@ import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from statistics import fmean
 
 from sandwiching.tasks.answers import FAMILIAR, candidates, familiarity, misleading, named, names_right
@@ -19,7 +19,8 @@ from sandwiching.tasks.facts import Fact
 from sandwiching.tasks.geonames import Name, world
 from sandwiching.tasks.habits import QUANTILES, Habits, decide, luck, pair_appeal, sigmoid
 from sandwiching.tasks.names import words
-from sandwiching.tasks.records import Judgement, Pair, Preference, Tier
+from sandwiching.tasks.records import Judgement, Pair, Tier
+from sandwiching.tasks.verdicts import judged_in_order
 
 STYLES: tuple[tuple[str, float], ...] = (
     ("{text}", 0.35),
@@ -97,22 +98,7 @@ class Person:
             raise ValueError(
                 f"simulated people know no prompt {pair.prompt.id!r}; they judge prompts of their own task"
             )
-        # Without a position bias, swapped sides give the swapped verdict: the texts are met in alphabetical order.
-        swapped = pair.response_b < pair.response_a
-        first, confidence = self._compare(pair, *sorted((pair.response_a, pair.response_b)), one_first=not swapped)
-        preference: Preference = "tie" if first is None else "a" if first != swapped else "b"
-        return Judgement(
-            prompt=pair.prompt.text,
-            response_a=pair.response_a,
-            response_b=pair.response_b,
-            preference=preference,
-            rater=self.id,
-            tier=self.tier,
-            confidence=round(confidence, 3),
-            group=pair.prompt.group,
-            pair=pair.id,
-            assistance=assistance,
-        )
+        return judged_in_order(self, pair, partial(self._compare, pair), assistance)
 
     def _compare(self, pair: Pair, one: str, other: str, one_first: bool) -> tuple[bool | None, float]:
         """Whether `one` is better than `other` (None: a tie), and how sure the person is, 1/2..1."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from torch import Tensor
 from transformers import PreTrainedModel
 
+from sandwiching.configs.schema import RewardModelConfig
+from sandwiching.reward_model.columns import JudgementColumns
 from sandwiching.reward_model.evaluate import summarise
 from sandwiching.reward_model.probe import fit_probe
+from sandwiching.reward_model.rater_noise import RaterNoise
 from sandwiching.training import distributed
 from sandwiching.training.devices import compute_dtype, default_device
 from sandwiching.training.metrics import MetricsLog
 from sandwiching.training.readout import last_token_hidden, read_in_chunks
-from sandwiching.training.reward_member import STAGE, Member, load_with_head
+from sandwiching.training.reward_member import STAGE, LossTerms, Member, load_with_head
 from sandwiching.training.reward_raters import make_rater_noise, write_rater_errors
 from sandwiching.training.weights import export_trained
 
@@ -27,18 +31,7 @@ def train_probe(member: Member) -> dict[str, float]:
         member.folder.cache / "features",
         member.folder,
     )
-    raters = make_rater_noise(columns, terms, member.config)
-    head_D = fit_probe(
-        features_ND,
-        columns.text_a_E,
-        columns.text_b_E,
-        columns.target_E,
-        terms.weight_E,
-        terms.margin_E,
-        terms.noise,
-        terms.error_E,
-        raters=None if raters is None else (raters, terms.context),
-    )
+    head_D, raters = fitted_head(features_ND, columns, terms, member.config)
     scores_N = features_ND @ head_D
     fit = summarise(scores_N[columns.text_a_E] - scores_N[columns.text_b_E], columns.target_E)
     assert fit is not None
@@ -52,6 +45,25 @@ def train_probe(member: Member) -> dict[str, float]:
         export_trained(_plain(member), {"score.weight": head_D[None]}, member.tokenizer, member.folder)
         member.observer(STAGE, 1, 1, metrics)
     return metrics
+
+
+def fitted_head(
+    features_ND: Tensor, columns: JudgementColumns, terms: LossTerms, config: RewardModelConfig
+) -> tuple[Tensor, RaterNoise | None]:
+    """The head [D], and what was learned of raters where the config says so."""
+    raters = make_rater_noise(columns, terms, config)
+    head_D = fit_probe(
+        features_ND,
+        columns.text_a_E,
+        columns.text_b_E,
+        columns.target_E,
+        terms.weight_E,
+        terms.margin_E,
+        terms.noise,
+        terms.error_E,
+        raters=None if raters is None else (raters, terms.context),
+    )
+    return head_D, raters
 
 
 def _plain(member: Member) -> PreTrainedModel:
