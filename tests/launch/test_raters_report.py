@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 from dataclasses import replace
@@ -135,7 +136,7 @@ def test_without_experts_and_of_experts_alone() -> None:
 
 
 def test_the_table_names_what_it_says(whole: RaterReport) -> None:
-    console = Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=140, record=True, file=io.StringIO())
     show(whole, False, console)
     text = console.export_text()
     for said in ("YES", "necessary, not sufficient", "permutation p", "240 pairs in 8 groups", "w11", "adversary"):
