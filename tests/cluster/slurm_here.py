@@ -109,18 +109,28 @@ class Cluster:
         asked = ("--partition=high", "--nodes=2", "--exclusive", "--time=00:02:00", "--output=/dev/null")
         return self.run("sbatch", "--parsable", *asked, f"--wrap=sleep {seconds:g}").stdout.strip()
 
-    def run_out_of_time(self, job: str, log: Path, timeout: float) -> None:
+    def run_out_of_time(self, job: str, log: Path, timeout: float, driver: int | None = None) -> None:
         """Cut a running job's time to what it has had and two minutes, of which SLURM warns it at its next look (30 s).
 
-        Once it is queued again, with `log` saying so, it has an hour.
+        A `driver` (process) whose work would be done by then stands still until the warning. Once the job is queued
+        again, with `log` saying so, it has an hour.
         """
-        before = log.read_text().count("queued again")
+        warned, queued = (log.read_text().count(words) + 1 for words in ("SIGUSR1 from SLURM", "queued again"))
         used = self.run("squeue", "--noheader", f"--jobs={job}", "--format=%M").stdout.strip()
-        self.set_time(job, int(used.split(":")[-2]) + 2)
-        self.wait_for(
-            lambda: "yes" if log.read_text().count("queued again") > before else None, timeout, f"{log}: queued again"
-        )
+        if driver is not None:
+            os.kill(driver, signal.SIGSTOP)
+        try:
+            self.set_time(job, int(used.split(":")[-2]) + 2)
+            self.says_again(log, "SIGUSR1 from SLURM", warned, timeout)
+        finally:
+            if driver is not None:
+                os.kill(driver, signal.SIGCONT)
+        self.says_again(log, "queued again", queued, timeout)
         self.set_time(job, 60)
+
+    def says_again(self, log: Path, words: str, times: int, timeout: float) -> None:
+        """Wait until a log has these words so many times."""
+        self.wait_for(lambda: "yes" if log.read_text().count(words) >= times else None, timeout, f"{log}: {words}")
 
     def set_time(self, job: str, minutes: int) -> None:
         """The job's time limit."""
