@@ -12,6 +12,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from sandwiching.configs.data_blocks import TASKS, CapitalsTask, DataConfig, JudgementsTask, SplitsConfig, TaskConfig
+from sandwiching.configs.labels_block import LabelCost, LabelsConfig
 from sandwiching.configs.model_blocks import LoraConfig, ModelConfig, OptimizerConfig, SamplingConfig
 from sandwiching.configs.people_block import ModelRaterConfig, PeopleKind
 from sandwiching.configs.ray_block import RayConfig
@@ -39,6 +40,8 @@ __all__ = [
     "JudgementsConfig",
     "JudgementsTask",
     "KLConfig",
+    "LabelCost",
+    "LabelsConfig",
     "LoraConfig",
     "ModelConfig",
     "ModelRaterConfig",
@@ -182,6 +185,8 @@ class Config:
     """Pairs for raters."""
     judgements: JudgementsConfig = field(default_factory=JudgementsConfig)
     """Judgements."""
+    labels: LabelsConfig = field(default_factory=LabelsConfig)
+    """Rounds, and what labels are spent on."""
     reward_model: RewardModelConfig = field(default_factory=RewardModelConfig)
     """Reward model."""
     ppo: PPOConfig | None = field(default_factory=PPOConfig)

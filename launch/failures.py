@@ -6,7 +6,7 @@ import errno
 import sys
 from enum import IntEnum
 
-from sandwiching.training.artifacts import Stopped
+from sandwiching.training.artifacts import Stopped, WaitingForPeople
 
 AGAIN = "the same command goes on from the last checkpoint"
 
@@ -39,6 +39,9 @@ def explain(error: BaseException) -> tuple[ExitCode, str]:
     text = _first_line(error)
     if isinstance(error, Stopped):
         return ExitCode.REQUEUE, f"{text}, and is saved; the same command goes on from there"
+    if isinstance(error, WaitingForPeople):
+        # Not 75: a scheduler that starts the job again at once would find nobody has judged yet.
+        return ExitCode.STOPPED_BY_GATE, f"{error}; then the same command goes on from there"
     if isinstance(error, KeyboardInterrupt):
         return ExitCode.REQUEUE, f"stopped; {AGAIN}"
     if isinstance(error, HeadLost | NoRoom):

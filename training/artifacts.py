@@ -34,6 +34,10 @@ class Stopped(RuntimeError):
     """The stage was asked to stop, and ended where what it has is saved."""
 
 
+class WaitingForPeople(RuntimeError):
+    """The stage cannot go on before people have done their part; the message says which, and where it is to lie."""
+
+
 class BrokenArtifact(ValueError):
     """A parent artifact is missing, incomplete or not what its manifest says."""
 
