@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from torch import Tensor
 from transformers import PreTrainedModel
 
+from sandwiching.reward_model.columns import JudgementColumns
 from sandwiching.reward_model.evaluate import summarise
 from sandwiching.reward_model.probe import fit_probe
 from sandwiching.training import distributed
 from sandwiching.training.devices import compute_dtype, default_device
 from sandwiching.training.metrics import MetricsLog
 from sandwiching.training.readout import last_token_hidden, read_in_chunks
-from sandwiching.training.reward_member import STAGE, Member, load_with_head
+from sandwiching.training.reward_member import STAGE, LossTerms, Member, load_with_head
 from sandwiching.training.weights import export_trained
 
 
@@ -26,16 +28,7 @@ def train_probe(member: Member) -> dict[str, float]:
         member.folder.cache / "features",
         member.folder,
     )
-    head_D = fit_probe(
-        features_ND,
-        columns.text_a_E,
-        columns.text_b_E,
-        columns.target_E,
-        terms.weight_E,
-        terms.margin_E,
-        terms.noise,
-        terms.error_E,
-    )
+    head_D = fit_head(features_ND, columns, terms)
     scores_N = features_ND @ head_D
     fit = summarise(scores_N[columns.text_a_E] - scores_N[columns.text_b_E], columns.target_E)
     assert fit is not None
@@ -47,6 +40,20 @@ def train_probe(member: Member) -> dict[str, float]:
         export_trained(_plain(member), {"score.weight": head_D[None]}, member.tokenizer, member.folder)
         member.observer(STAGE, 1, 1, metrics)
     return metrics
+
+
+def fit_head(features_ND: Tensor, columns: JudgementColumns, terms: LossTerms) -> Tensor:
+    """Weights [D] of the head that these judgements ask for."""
+    return fit_probe(
+        features_ND,
+        columns.text_a_E,
+        columns.text_b_E,
+        columns.target_E,
+        terms.weight_E,
+        terms.margin_E,
+        terms.noise,
+        terms.error_E,
+    )
 
 
 def _plain(member: Member) -> PreTrainedModel:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import typer
 
+from sandwiching.launch.raters.curve import curve_command
 from sandwiching.launch.raters.fit import fit_command
 
 raters_app = typer.Typer(no_args_is_help=True, help="Raters: whether their judgements carry a signal, and whose do.")
 raters_app.command("fit")(fit_command)
+raters_app.command("curve")(curve_command)
