@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
+from trl.trainer.reward_trainer import suppress_seqcls_warning
 
 from sandwiching.configs.schema import Config, ModelConfig
 from sandwiching.oversight.expert_pairs import ExpertPair, outcome
@@ -59,7 +60,8 @@ class Features:
         """Compute what is not known yet."""
         new = [ids for ids in dict.fromkeys(texts) if ids not in self.rows]
         if new:
-            model = load_score_model(trunk, compute_dtype(self.model.precision), num_labels=1)
+            with suppress_seqcls_warning():
+                model = load_score_model(trunk, compute_dtype(self.model.precision), num_labels=1)
             model.to(default_device())  # pyright: ignore[reportArgumentType]
             self.rows |= dict(zip(new, read_texts(last_token_hidden, model.eval(), new, micro_batch), strict=True))
 

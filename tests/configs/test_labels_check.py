@@ -25,7 +25,6 @@ VARIANCE = ("labels.choose=variance", "labels.pairs_per_round=4", "labels.rounds
         (["labels.rounds=0"], r"labels\.rounds: is 0; it must be at least 1"),
         (["arms.weak.labels.cost.weak=2"], r"set labels\.cost for the run"),
         (["arms.weak.ppo=null"], r"arms\.weak\.ppo: .* set ppo for the whole run"),
-        (["task.name=judgements"], r"task"),
     ],
 )
 def test_misfits(overrides: list[str], said: str) -> None:

@@ -64,7 +64,7 @@ def test_the_curve_in_one_process_is_that_of_the_stages(sandwich, tmp_path: Path
         assert np.mean(np.array(last["outcomes"]) == check["outcomes"][arm][0]) > 0.97, "but for rounding"
     assert {one["arm"] for one in curve["compared"]} == {"variance"}
     assert (tmp_path / "runs" / "tiny" / "labels.svg").read_text().startswith("<?xml")
-    chosen = [judged_pairs(found[f"judgements-seed0-weak-{arm}-round1"]) for arm in ("variance", "weak")]
+    chosen = [judged_pairs(found[f"judgements-{arm}-seed0-weak-round1"]) for arm in ("variance", "weak")]
     assert chosen[0][:8] == chosen[1][:8]
     assert all(len(set(pairs)) == 8 for pairs in chosen)
 

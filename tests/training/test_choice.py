@@ -27,7 +27,7 @@ from sandwiching.training.readout import last_token_scores, read_texts
 from sandwiching.training.roles import ScorerSpec
 from sandwiching.training.scorer import TransformersScorer
 
-MODEL = ModelConfig(path="tiny", max_length=64)
+MODEL = ModelConfig(path="tiny", max_length=64, precision="fp32")
 
 
 class Scorers:
