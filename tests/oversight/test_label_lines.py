@@ -95,7 +95,10 @@ def test_labels_needed_are_on_straight_lines_between_rounds() -> None:
     ("overrides", "said"),
     [
         (["reward_model.kind=lora"], r"reward_model\.kind=lora; set it to probe"),
-        (["labels.rounds=1", "arms.variance=null", "labels.pairs_per_round=null"], r"set labels\.pairs_per_round"),
+        (
+            ["labels.rounds=1", "arms.variance.labels.choose=uniform", "labels.pairs_per_round=null"],
+            r"set labels\.pairs_per_round",
+        ),
         (["judgements.raters=people"], "only simulated people"),
     ],
 )
