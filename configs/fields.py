@@ -11,7 +11,7 @@ from sandwiching.configs.schema import ArmConfig, Config, TaskConfig
 
 Types = dict[str, Any]
 
-ARM_BLOCKS = ("task", "sft", "pairs", "judgements", "reward_model", "ppo")
+ARM_BLOCKS = ("task", "sft", "pairs", "judgements", "labels", "reward_model", "ppo")
 """Blocks that an arm may override; the others belong to the whole run."""
 
 

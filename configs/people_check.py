@@ -47,6 +47,8 @@ def _population(population: Mapping[str, PeopleKind]) -> Iterator[str]:
 
 
 def _people_of_a_file(config: Config, task: JudgementsTask) -> Iterator[str]:
+    if config.judgements.raters == "people":
+        yield "judgements.raters=people waits for judgements of new pairs; those in data.judgements are raters=task"
     total = sum(kind.share for kind in task.population.values())
     if config.judgements.raters == "simulated" and abs(total - 1) > ROUNDING:
         yield (

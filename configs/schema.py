@@ -12,6 +12,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from sandwiching.configs.data_blocks import TASKS, CapitalsTask, DataConfig, JudgementsTask, SplitsConfig, TaskConfig
+from sandwiching.configs.labels_block import LabelCost, LabelsConfig
 from sandwiching.configs.model_blocks import LoraConfig, ModelConfig, OptimizerConfig, SamplingConfig
 from sandwiching.configs.people_block import ModelRaterConfig, PeopleKind
 from sandwiching.configs.ray_block import RayConfig
@@ -41,6 +42,8 @@ __all__ = [
     "JudgementsConfig",
     "JudgementsTask",
     "KLConfig",
+    "LabelCost",
+    "LabelsConfig",
     "LoraConfig",
     "ModelConfig",
     "ModelRaterConfig",
@@ -186,6 +189,8 @@ class Config:
     """Judgements."""
     gate: GateConfig | None = field(default_factory=GateConfig)
     """Whether weak judgements carry a signal; null does not ask."""
+    labels: LabelsConfig = field(default_factory=LabelsConfig)
+    """Rounds, and what labels are spent on."""
     reward_model: RewardModelConfig = field(default_factory=RewardModelConfig)
     """Reward model."""
     ppo: PPOConfig | None = field(default_factory=PPOConfig)

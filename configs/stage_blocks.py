@@ -42,7 +42,8 @@ class JudgementsConfig:
     raters_per_pair: int = 3
     """Different raters asked about each pair."""
     raters: str = field(default="task", metadata=UNLESS_DEFAULT)
-    """Weak raters. task: the task's own (simulated people, or those in the file); simulated; or model."""
+    """Weak raters. task: the task's own (simulated people, or those in the file); simulated; model; or people (of both
+    tiers): the run stops until their judgements are there (docs/labels.md)."""
     model: ModelRaterConfig = field(default_factory=ModelRaterConfig, metadata=UNLESS_DEFAULT)
     """The language model that judges under raters: model."""
     assistance: str = field(default="none", metadata=UNLESS_DEFAULT)

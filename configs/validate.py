@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sandwiching.configs.algebra import divisibility_problems
+from sandwiching.configs.labels_check import label_problems
 from sandwiching.configs.people_check import people_problems
 from sandwiching.configs.ranges import CHOICES, RANGES
 from sandwiching.configs.schema import Config, JudgementsTask
@@ -26,11 +27,13 @@ def problems(config: Config) -> list[str]:
         divisibility_problems,
         _lengths,
         _arms,
+        _with_ppo,
         _data,
         _gate,
         _noise,
         _ppo,
         people_problems,
+        label_problems,
         _devices,
         _placement,
         _slurm,
@@ -100,6 +103,17 @@ def _arms(config: Config) -> Iterator[str]:
         yield f"check.ceiling={ceiling} is no arm, though there are arms of tier expert; use check.ceiling={experts[0]}"
 
 
+def _with_ppo(config: Config) -> Iterator[str]:
+    """The check compares policies, or reward models, not both; a file's reward models are checked beside policies."""
+    for name, arm in config.arms.items():
+        without = "ppo" in arm.overrides and arm.overrides["ppo"] is None
+        if config.task.name != "judgements" and "ppo" in arm.overrides and without != (config.ppo is None):
+            yield (
+                f"arms.{name}.ppo: of arms with PPO policies are checked, of the others reward models, not both; "
+                "set ppo for the whole run"
+            )
+
+
 def _data(config: Config) -> Iterator[str]:
     splits, data = config.data.splits, config.data
     if splits.dev_groups is None and splits.final_groups is None and splits.dev + splits.final >= 1:
@@ -113,11 +127,6 @@ def _data(config: Config) -> Iterator[str]:
     if isinstance(config.task, JudgementsTask):
         if data.judgements is None:
             yield "data.judgements: task judgements needs a file; add data.judgements=FILE.jsonl"
-    elif config.ppo is None:
-        yield (
-            f"ppo=null: reward models are checked on held-out expert judgements, which task {config.task.name} lacks; "
-            f"train with PPO, or set task.name=judgements"
-        )
     elif data.judgements is not None:
         yield (
             f"data.judgements={data.judgements}: task {config.task.name} makes its own judgements; "

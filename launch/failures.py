@@ -6,7 +6,7 @@ import errno
 import sys
 from enum import IntEnum
 
-from sandwiching.training.artifacts import Stopped, StoppedByGate
+from sandwiching.training.artifacts import Stopped, StoppedByGate, WaitingForPeople
 
 AGAIN = "the same command goes on from the last checkpoint"
 
@@ -17,7 +17,7 @@ class ExitCode(IntEnum):
     DONE = 0
     FAILED = 1
     WRONG_INPUT = 2
-    STOPPED_BY_GATE = 3
+    NEEDS_PEOPLE = 3
     REQUEUE = 75
 
 
@@ -39,8 +39,9 @@ def explain(error: BaseException) -> tuple[ExitCode, str]:
     text = _first_line(error)
     if isinstance(error, Stopped):
         return ExitCode.REQUEUE, f"{text}, and is saved; the same command goes on from there"
-    if isinstance(error, StoppedByGate):
-        return ExitCode.STOPPED_BY_GATE, text
+    if isinstance(error, StoppedByGate | WaitingForPeople):
+        # Not 75: a scheduler that starts the job again at once would find the same judgements.
+        return ExitCode.NEEDS_PEOPLE, str(error)
     if isinstance(error, KeyboardInterrupt):
         return ExitCode.REQUEUE, f"stopped; {AGAIN}"
     if isinstance(error, HeadLost | NoRoom):

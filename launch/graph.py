@@ -1,7 +1,9 @@
 """The stage graph of a run: which artifacts it needs, under which keys, and which of them exist. Torch-free.
 
-sft -> pairs -> judgements (a tier) -> reward_model (a member) -> ppo (an arm) -> check (all arms and seeds)
-                    judgements (weak) -> gate
+sft -> pairs (-> choice) -> judgements (a tier) -> reward_model (a member) -> ppo (an arm) -> check (all arms and seeds)
+                             judgements (weak) -> gate
+
+With labels.rounds above 1, the PPO policy samples the next round's pairs, and judgements go on from those so far.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Any
 
 from sandwiching.configs.keyed import key_settings
 from sandwiching.configs.load import arm_config
-from sandwiching.configs.schema import Config, JudgementsConfig
+from sandwiching.configs.schema import Config, JudgementsConfig, LabelsConfig
 from sandwiching.launch.stages import STAGES
 from sandwiching.policy.base_models import identity
 from sandwiching.tasks.knowledge import table_fingerprint
@@ -36,6 +38,7 @@ OF_LEARNED_NOISE = ("rater_spread", "rater_learning_rate")
 class Node:
     """One artifact to be. `labels` (seed, tier, member, ...) are function arguments and part of the key.
 
+    `turn`: the round of labels, in its name alone; None where the run has one round.
     `after`: made before this one, though its content does not depend on them: a gate.
     """
 
@@ -46,6 +49,7 @@ class Node:
     parents: dict[str, Node]
     arms: list[str] = field(default_factory=list)
     slug: str = ""
+    turn: int | None = None
     after: list[Node] = field(default_factory=list)
 
     @property
@@ -56,7 +60,9 @@ class Node:
     @cached_property
     def key_inputs(self) -> dict[str, Any]:
         """Everything that decides the content, apart from the parents."""
-        blocks = {name: key_settings(block) for name, block in self.blocks.items()}
+        settings = {name: key_settings(block) for name, block in self.blocks.items()}
+        # A block of which nothing enters the key leaves the key as it was before there was such a block.
+        blocks = {name: block for name, block in settings.items() if block != {}}
         for block, name in PATHS:
             blocks.get(block, {}).pop(name, None)
         if not blocks.get("reward_model", {}).get("noise", "per_rater").startswith("per_rater"):
@@ -82,8 +88,9 @@ class Node:
         parts = [self.stage, *(self.arms if with_arms else [])]
         for name, value in self.labels.items():
             if self.stage != "check":
-                parts.append(value if name == "tier" else f"{name}{value}")
-        return "-".join(parts)
+                parts.append(value if name == "tier" else f"{name}{value}" if name != "round" else "")
+        parts += [] if self.turn is None else [f"round{self.turn}"]
+        return "-".join(filter(None, parts))
 
     def folder(self, store: Store) -> Path | None:
         """Where the artifact lies or will lie."""
@@ -157,9 +164,11 @@ def rater_models(judgements: JudgementsConfig) -> list[tuple[str, str, str | Non
 def _judgements_node(
     config: Config, parents: dict[str, Node], trunk: dict[str, Node], data: str, cheap: bool, **labels: Any
 ) -> Node:
-    """Experts are the task's own, whoever the weak raters are. The models that judge and help are in the key."""
+    """Experts are the task's own, unless people judge. The models that judge and help are in the key."""
     judging = config.judgements
-    if labels["tier"] == "expert":
+    # Which pairs is in the parents; only the cost of a label is left.
+    config = replace(config, labels=LabelsConfig(cost=config.labels.cost))
+    if labels["tier"] == "expert" and judging.raters != "people":
         config = replace(config, judgements=JudgementsConfig(raters_per_pair=judging.raters_per_pair))
     elif judging.assistance != "none" and judging.assistant is None:
         parents = {**parents, **trunk}
@@ -169,33 +178,82 @@ def _judgements_node(
     return node
 
 
-def _arm_nodes(
-    graph: Graph, config: Config, arm: str, seed: int, base: str | None, data: str, cheap: bool
-) -> dict[str, Node]:
-    """Add an arm's chain for one seed; returns what the check reads of it."""
-    tier = config.arms[arm].tier
-    trunk: dict[str, Node] = {}
-    if config.sft is not None:
-        trunk["sft"] = graph.add(_node("sft", config, {}, base, data, seed=seed), arm)
-    compared = {}
-    if config.task.name != "judgements":
-        compared["pairs"] = graph.add(_node("pairs", config, trunk, base, data, seed=seed), arm)
-    judged = graph.add(_judgements_node(config, compared, trunk, data, cheap, seed=seed, tier=tier), arm)
-    gates = []
-    if config.gate is not None and tier == "weak":
-        gates = [graph.add(_node("gate", config, {"judgements": judged}, base, data, seed=seed), arm)]
-    members: dict[str, Node] = {}
-    for member in range(config.reward_model.members):
-        parents = {"judgements": judged, **trunk}
-        node = _node("reward_model", config, parents, base, data, seed=seed, member=member)
-        node.after = gates
-        members[f"reward_model/{member}"] = graph.add(node, arm)
-    if config.ppo is None:
-        return members
-    ppo = graph.add(_node("ppo", config, {**trunk, **members}, base, data, seed=seed), arm)
-    # Without gold, the check asks the reward models.
-    asked = members if config.task.name == "judgements" else trunk
-    return {"ppo": ppo, **asked}
+@dataclass(slots=True)
+class _Arm:
+    """An arm's chain for one seed, as far as it has been built."""
+
+    graph: Graph
+    config: Config
+    name: str
+    seed: int
+    base: str | None
+    data: str
+    cheap: bool
+    turn: int = 0
+    trunk: dict[str, Node] = field(default_factory=dict)
+    compared: dict[str, Node] = field(default_factory=dict)
+    judged: dict[str, Node] = field(default_factory=dict)
+    members: dict[str, Node] = field(default_factory=dict)
+    policy: dict[str, Node] = field(default_factory=dict)
+
+    def add(self, node: Node) -> Node:
+        """Into the graph, named by the round where there are several."""
+        if self.config.labels.rounds > 1 and node.stage != "sft":
+            node.turn = self.turn
+        return self.graph.add(node, self.name)
+
+    def node(self, stage: str, parents: dict[str, Node], config: Config | None = None, **labels: Any) -> Node:
+        """A node of this seed."""
+        return self.add(_node(stage, config or self.config, parents, self.base, self.data, seed=self.seed, **labels))
+
+    def build(self) -> dict[str, Node]:
+        """All rounds; returns what the check reads of the last."""
+        config = self.config
+        if config.sft is not None:
+            self.trunk["sft"] = self.node("sft", {})
+        for self.turn in range(config.labels.rounds):
+            self.judge()
+            self.train_members()
+            if config.ppo is not None:
+                # Every round starts from SFT again, so that KL is to SFT in all of them.
+                self.policy = {"ppo": self.node("ppo", {**self.trunk, **self.members})}
+        if config.ppo is None:
+            return self.members
+        # Without gold, the check asks the reward models.
+        return {**self.policy, **(self.members if config.task.name == "judgements" else self.trunk)}
+
+    def judge(self) -> None:
+        """Pairs, those that labels are spent on, and the judgements of all rounds so far."""
+        config, labels = self.config, self.config.labels
+        if config.task.name != "judgements":
+            if self.turn == 0:
+                self.compared = {"pairs": self.node("pairs", self.trunk)}
+            elif self.policy:
+                self.compared = {"pairs": self.node("pairs", self.policy, round=self.turn)}
+        asked = self.compared
+        if labels.pairs_per_round is not None:
+            seen = self.members if labels.choose == "variance" else {}
+            # Without reward models yet, arms choose alike and share what they chose.
+            first = config if self.turn else replace(config, labels=replace(labels, choose="uniform"))
+            asked = {"pairs": self.node("choice", {**self.compared, **self.judged, **seen}, first)}
+        tier = config.arms[self.name].tier
+        judged = _judgements_node(
+            config, {**asked, **self.judged}, self.trunk, self.data, self.cheap, seed=self.seed, tier=tier
+        )
+        self.judged = {"judgements": self.add(judged)}
+
+    def train_members(self) -> None:
+        """Reward models, behind the gate of weak judgements."""
+        config = self.config
+        gates = []
+        if config.gate is not None and config.arms[self.name].tier == "weak":
+            gates = [self.node("gate", self.judged)]
+        parents = {**self.judged, **self.trunk}
+        self.members = {}
+        for member in range(config.reward_model.members):
+            node = self.node("reward_model", parents, member=member)
+            node.after = gates
+            self.members[f"reward_model/{member}"] = node
 
 
 def build_graph(config: Config, cheap: bool = False) -> Graph:
@@ -209,11 +267,11 @@ def build_graph(config: Config, cheap: bool = False) -> Graph:
         if config.sft is not None:
             checked[f"sft/seed{seed}"] = graph.add(_node("sft", config, {}, base, data, seed=seed), None)
         for arm, settings in arms.items():
-            nodes = _arm_nodes(graph, settings, arm, seed, base, data, cheap)
+            nodes = _Arm(graph, settings, arm, seed, base, data, cheap).build()
             for name, node in nodes.items():
                 checked[f"{name}/{arm}/seed{seed}"] = node
     labels: dict[str, Any] = {"arms": list(config.arms), "seeds": list(config.seeds)}
-    if config.task.name == "judgements":
+    if config.task.name == "judgements" or config.ppo is None:
         blocks = {arm: settings.reward_model for arm, settings in arms.items()}
         labels["ensembles"] = {arm: [getattr(block, name) for name in OF_THE_ENSEMBLE] for arm, block in blocks.items()}
     check = _node("check", config, checked, base, data, **labels)

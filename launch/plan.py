@@ -16,6 +16,7 @@ from sandwiching.configs.structure import plain
 from sandwiching.launch.architecture import Architecture, find_architecture
 from sandwiching.launch.estimate import RoleMemory, StageDisk, per_device, stage_disk, stage_memory
 from sandwiching.launch.graph import Graph, Node
+from sandwiching.launch.label_budget import LabelBudget, label_budget
 from sandwiching.launch.reasons import ACTIONS, reason
 from sandwiching.launch.sweep.plan import PlannedSweep, plan_sweep
 from sandwiching.training.artifacts import Store
@@ -61,6 +62,7 @@ class Plan:
     new_disk_bytes: int | None
     free_disk_bytes: int
     sweep: PlannedSweep | None = None
+    labels: LabelBudget | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -85,6 +87,7 @@ def make_plan(config: Config, graph: Graph, store: Store, run_dir: Path) -> Plan
         new_disk_bytes=_new_disk(stages, sweep) if architecture else None,
         free_disk_bytes=shutil.disk_usage(_existing(store.root)).free,
         sweep=sweep,
+        labels=label_budget(config, graph, store),
     )
 
 

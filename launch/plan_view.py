@@ -30,6 +30,9 @@ def show(plan: Plan, config: Config, sbatch: str | None, console: Console) -> No
     console.print(_stages(plan))
     _heading(console, "Batches")
     _lines(console, plan.batch_algebra)
+    if plan.labels is not None:
+        _heading(console, "Labels")
+        _lines(console, plan.labels.lines())
     _heading(console, "Placement")
     _lines(console, plan.placement)
     _heading(console, "Memory and disk (estimates)")

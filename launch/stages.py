@@ -25,8 +25,9 @@ class StageSpec:
 STAGES: dict[str, StageSpec] = {
     "sft": StageSpec("sandwiching.training.sft:train_sft", 1, ("model", "task", "data", "sft"), "ranks"),
     "pairs": StageSpec("sandwiching.training.pairs:sample_pairs", 1, ("model", "task", "data", "pairs"), "roles"),
+    "choice": StageSpec("sandwiching.training.choice:choose_pairs", 1, ("model", "labels"), "roles"),
     "judgements": StageSpec(
-        "sandwiching.training.judgements:collect_judgements", 1, ("task", "data", "judgements"), "roles"
+        "sandwiching.training.judgements:collect_judgements", 1, ("task", "data", "judgements", "labels"), "roles"
     ),
     "gate": StageSpec("sandwiching.training.gate:check_signal", 1, ("gate",), "roles"),
     "reward_model": StageSpec(

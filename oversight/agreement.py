@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from sandwiching.oversight.expert_pairs import (
     ExpertPair,
-    Scored,
     longer_right,
     majority_right,
     outcome,
@@ -19,7 +18,7 @@ from sandwiching.oversight.expert_pairs import (
 )
 from sandwiching.oversight.intervals import Interval, mean_interval
 from sandwiching.oversight.spread import Array
-from sandwiching.oversight.text_scores import Score
+from sandwiching.training.text_scores import Score, Scored
 
 LONGER, VOTE, MAJORITY = "the longer one", "one weak vote", "weak majority"
 

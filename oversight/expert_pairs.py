@@ -17,16 +17,7 @@ from sandwiching.configs.schema import DataConfig, ModelConfig
 from sandwiching.oversight.spread import Array
 from sandwiching.policy.tokenization import encode
 from sandwiching.tasks.readers import JudgementRow
-from sandwiching.tasks.records import Text
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """A text that a reward model scores: a response to a prompt, and whether it was ended by end-of-text."""
-
-    prompt: Text
-    response: str
-    finished: bool
+from sandwiching.training.text_scores import Scored
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The check of a run without gold: do its reward models agree with experts on held-out pairs, and with what else?
+"""The check of reward models: do they agree with experts, or with gold, on held-out pairs, and with what else?
 
 A reward model is worth its training only if it beats the longer response, a weak vote and the weak majority.
 """
@@ -16,33 +16,38 @@ import numpy as np
 from sandwiching.configs.schema import CheckConfig, DataConfig, JudgementsTask, ModelConfig, TaskConfig
 from sandwiching.oversight.agreement import Agreement, agreement, arm_outcomes
 from sandwiching.oversight.curves import Curve, curve
-from sandwiching.oversight.expert_pairs import expert_pairs, fitting_pairs
+from sandwiching.oversight.expert_pairs import ExpertPair, expert_pairs, fitting_pairs
+from sandwiching.oversight.gold_pairs import gold_pairs
 from sandwiching.oversight.items import held_out_split
 from sandwiching.oversight.plots import levels, save, save_curves
 from sandwiching.oversight.summary import jsonable
 from sandwiching.oversight.table import accuracy_table, plain_text
-from sandwiching.oversight.text_scores import Score, ensemble_score
+from sandwiching.policy.base_models import resolve
 from sandwiching.policy.tokenization import load_tokenizer
 from sandwiching.reward_model.ensemble import COMBINE
 from sandwiching.tasks.judgements import JudgementsFile
-from sandwiching.tasks.schemas import JudgementRow
 from sandwiching.training.artifacts import StageFolder, write_atomic
 from sandwiching.training.roles import Roles, ScorerSpec
+from sandwiching.training.text_scores import Score, ensemble_score
 
 Ensemble = tuple[str, float]
 """How the members of an arm are combined: reward_model.combine and uwo_lambda."""
 
 
-def _held_out(
-    task: TaskConfig, data: DataConfig, check: CheckConfig, seed: int, folder: StageFolder
-) -> list[JudgementRow]:
-    """Judgements of both tiers in the split that is checked."""
+def held_out_pairs(
+    model: ModelConfig, task: TaskConfig, data: DataConfig, check: CheckConfig, seed: int, folder: StageFolder
+) -> tuple[list[ExpertPair], int]:
+    """Pairs of the split that is checked, and how many are too long: by the verdicts of experts, or by gold.
+
+    No pairs where no expert judged any.
+    """
+    tokenizer = load_tokenizer(resolve(model.path, model.revision), model.pad_token)
     if not isinstance(task, JudgementsTask):
-        raise ValueError(
-            f"ppo: null with task {task.name}: reward models are checked on held-out expert judgements, which only "
-            "task judgements has; train with PPO, or set task.name: judgements"
-        )
-    return JudgementsFile(task, data, seed, folder.path / "rejected.jsonl").judged(held_out_split(check))
+        return fitting_pairs(gold_pairs(task, data, check, seed), tokenizer, model, data)
+    rows = JudgementsFile(task, data, seed, folder.path / "rejected.jsonl").judged(held_out_split(check))
+    if not any(row.judgement.tier == "expert" for row in rows):
+        return [], 0
+    return fitting_pairs(expert_pairs(rows), tokenizer, model, data)
 
 
 def check_rewards(
@@ -61,12 +66,9 @@ def check_rewards(
 
     Returns flat metrics.
     """
-    rows = _held_out(task, data, check, seeds[0], folder)
-    if not any(row.judgement.tier == "expert" for row in rows):
+    pairs, too_long = held_out_pairs(model, task, data, check, seeds[0], folder)
+    if not pairs:
         return _unchecked(check.split, _curves(arms, seeds, parents), folder)
-    pairs = expert_pairs(rows)
-    tokenizer = load_tokenizer(_members(arms[0], seeds[0], parents)[0] / "model", model.pad_token)
-    pairs, too_long = fitting_pairs(pairs, tokenizer, model, data)
     outcomes: dict[str, list[list[float]]] = {arm: [] for arm in arms}
     for done, (arm, seed) in enumerate(product(arms, seeds), start=1):
         outcomes[arm].append(arm_outcomes(pairs, _ensemble(_members(arm, seed, parents), ensembles[arm], model, roles)))
@@ -87,7 +89,8 @@ def check_rewards(
     write_atomic(folder.path / "check.json", json.dumps(jsonable(record)))
     write_atomic(folder.path / "check.txt", plain_text(accuracy_table(found.accuracy, found.over, found.covers)))
     note = f"{100 * check.confidence:g} % intervals; {found.covers}"
-    save(levels(found.accuracy, "Agreement with experts on held-out pairs", note), folder.path / "check.svg")
+    against = "experts" if isinstance(task, JudgementsTask) else "gold"
+    save(levels(found.accuracy, f"Agreement with {against} on held-out pairs", note), folder.path / "check.svg")
     if curves := _curves(arms, seeds, parents):
         save_curves(curves, folder.path)
     return _metrics(found)

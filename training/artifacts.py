@@ -38,6 +38,10 @@ class StoppedByGate(RuntimeError):
     """The judgements carry no signal, or are copied, and the config says to stop then."""
 
 
+class WaitingForPeople(RuntimeError):
+    """The stage cannot go on before people have done their part; the message says which, and where it is to lie."""
+
+
 class BrokenArtifact(ValueError):
     """A parent artifact is missing, incomplete or not what its manifest says."""
 

@@ -46,7 +46,18 @@ def load_reward_data(
 
     Raises ValueError when texts are too long and too_long is error, or nothing is left.
     """
-    rows = read_judgements(artifact / FILE)
+    return reward_data(read_judgements(artifact / FILE), tokenizer, model, too_long, dev_share, seed)
+
+
+def reward_data(
+    rows: Sequence[JudgementRow],
+    tokenizer: PreTrainedTokenizerBase,
+    model: ModelConfig,
+    too_long: str,
+    dev_share: float,
+    seed: int,
+) -> RewardData:
+    """The same of given judgements."""
     texts, text_a, text_b, kept = usable_judgements(rows, tokenizer, model, too_long)
     columns = judgement_columns([rows[i] for i in kept], [text_a[i] for i in kept], [text_b[i] for i in kept])
     aside_E = torch.isin(columns.prompt_E, _aside(columns.prompt_names, dev_share, seed))

@@ -20,6 +20,8 @@ from sandwiching.configs.schema import (
 )
 from sandwiching.oversight.check import check
 from sandwiching.policy.base_models import resolve
+from sandwiching.tasks.capitals_gold import make_gold
+from sandwiching.tasks.registry import make_task
 from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.scorer import TransformersScorer
 
@@ -144,8 +146,23 @@ def test_pairs_too_long_for_the_model(setting, tmp_path):
 
 
 def test_errors_name_what_is_missing(setting, tmp_path):
-    data, parents = setting
+    data, _ = setting
     with pytest.raises(ValueError, match=r"arms\.weak: there is no reward model of seed 0"):
         run(data, {}, tmp_path / "check")
-    with pytest.raises(ValueError, match="ppo: null with task capitals"):
-        run(data, parents, tmp_path / "check", task=CapitalsTask(name="capitals"))
+
+
+def test_where_there_is_gold_it_is_asked(setting, tmp_path):
+    _, parents = setting
+    task = CapitalsTask(name="capitals", max_prompts=12)
+    metrics = run(DataConfig(), parents, tmp_path / "check", task=task)
+    record = json.loads((tmp_path / "check" / "check.json").read_text())
+    gold = make_gold(task)
+    asked = {prompt.text: prompt for prompt in make_task(task, DataConfig(), 0).prompts("final")}
+    assert len(record["pairs"]) == sum(len(gold.candidates(prompt)) - 1 for prompt in asked.values())
+    for pair in record["pairs"]:
+        prompt = asked[pair["better"]["prompt"]]
+        assert gold.correct(prompt, pair["better"]["response"])
+        assert not gold.correct(prompt, pair["worse"]["response"])
+    votes = [np.mean(pair["weak_votes"]) for pair in record["pairs"]]
+    assert metrics["check/one_weak_vote/agreement"] == pytest.approx(np.mean(votes))
+    assert metrics["check/weak/agreement"] == pytest.approx(np.mean(record["outcomes"]["weak"]))

@@ -75,7 +75,7 @@ def test_no_warns_or_stops_with_exit_code_3(tmp_path: Path) -> None:
     with pytest.raises(StoppedByGate) as caught:
         run(tmp_path / "again", judgements(0.5), GateConfig(on_no="stop"))
     code, message = explain(caught.value)
-    assert code == ExitCode.STOPPED_BY_GATE == 3
+    assert code == ExitCode.NEEDS_PEOPLE == 3
     assert "verdict NO" in message
     assert "gate.on_no=warn" in message
 

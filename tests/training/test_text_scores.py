@@ -5,13 +5,12 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from sandwiching.configs.schema import ModelConfig
-from sandwiching.oversight.expert_pairs import Scored
-from sandwiching.oversight.text_scores import ensemble_score
 from sandwiching.policy.base_models import resolve
 from sandwiching.policy.tokenization import encode, load_tokenizer
 from sandwiching.reward_model.ensemble import COMBINE
 from sandwiching.training.roles import ScorerSpec
 from sandwiching.training.scorer import TransformersScorer
+from sandwiching.training.text_scores import Scored, ensemble_score
 
 
 @pytest.fixture(scope="module")
