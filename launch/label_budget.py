@@ -95,8 +95,11 @@ def _sampled(node: Node, store: Store, prompts: dict[str, int]) -> tuple[int, bo
     if folder is not None and node.state(store) == "done":
         return int(read_manifest(folder).metrics.get("pairs/pairs", 0)), True
     block, task = node.blocks["pairs"], node.blocks["task"]
-    name = repr(task)
-    if name not in prompts:
-        prompts[name] = len(make_task(task, node.blocks["data"], node.labels["seed"]).prompts("train"))
-    count = prompts[name] if block.max_prompts is None else min(block.max_prompts, prompts[name])
+    # The most there can be, without a second for reading the task.
+    count = block.max_prompts
+    if count is None:
+        name = repr(task)
+        if name not in prompts:
+            prompts[name] = len(make_task(task, node.blocks["data"], node.labels["seed"]).prompts("train"))
+        count = prompts[name]
     return count * comb(block.samples, 2), False

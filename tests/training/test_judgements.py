@@ -15,6 +15,7 @@ from sandwiching.configs.schema import (
     DataConfig,
     JudgementsConfig,
     JudgementsTask,
+    LabelsConfig,
     ModelRaterConfig,
     PeopleKind,
     ResourcesConfig,
@@ -54,12 +55,17 @@ def pairs(tmp_path: Path) -> Path:
 
 
 def collect(
-    folder: StageFolder, parents: dict[str, Path], judgements: JudgementsConfig, tier: Any = "weak", **changed: Any
+    folder: StageFolder,
+    parents: dict[str, Path],
+    judgements: JudgementsConfig,
+    tier: Any = "weak",
+    **changed: Any,
 ) -> tuple[list[JudgementRow], dict[str, float]]:
     resources = ResourcesConfig(rollout_batch=8)
     given: dict[str, Any] = {"task": CAPITALS, "data": DataConfig(), **changed}
     metrics = collect_judgements(
         judgements=judgements,
+        labels=LabelsConfig(),
         seed=0,
         tier=tier,
         resources=resources,
