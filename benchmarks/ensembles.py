@@ -28,7 +28,6 @@ import torch
 from torch import Tensor
 
 from sandwiching.configs.schema import CapitalsTask, DataConfig, ModelConfig
-from sandwiching.oversight.text_scores import as_rollouts
 from sandwiching.policy.base_models import resolve
 from sandwiching.policy.loading import load_score_model
 from sandwiching.policy.lora import LoraSpec, attach, export
@@ -43,6 +42,7 @@ from sandwiching.training.devices import compute_dtype, release_freed_memory, us
 from sandwiching.training.members import Adapters
 from sandwiching.training.roles import ScorerSpec
 from sandwiching.training.scorer import TransformersScorer
+from sandwiching.training.text_scores import as_rollouts
 
 WAYS = ("one", "shared", "separate")
 
