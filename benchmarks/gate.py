@@ -86,7 +86,8 @@ def main() -> None:
     parser.add_argument("--permutations", type=int, default=199)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    print("| file | version | verdict | split-half | alpha | permutation p | pairs rated alike by all |\n|---|---|---|---|---|---|---|")
+    print("| file | version | verdict | split-half | alpha | permutation p | pairs rated alike by all |")
+    print("|---|---|---|---|---|---|---|")
     for file in given.files:
         weak = [row.judgement for row in read_judgements(file) if row.judgement.tier == "weak"]
         for name, change in VERSIONS.items():
