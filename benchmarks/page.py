@@ -32,8 +32,6 @@ from html import unescape
 from pathlib import Path
 from urllib.parse import urlencode
 
-from sandwiching.tasks.columns import hash_rater
-
 SANDWICH = str(Path(sys.executable).with_name("sandwich"))
 PATIENCE = 300.0
 """Seconds that a rater, or this script, waits for a server that does not answer."""
@@ -160,14 +158,15 @@ class Rater:
         self.order.append(frozenset(texts))
 
 
-def compare(raters: list[Rater], exported: Path) -> dict[str, int]:
-    """lost: accepted, not exported as said; doubled: exported twice; strange: exported, never accepted."""
+def compare(raters: list[Rater], exported: Path, ids: dict[str, str]) -> dict[str, int]:
+    """lost: accepted, not exported as said; doubled: exported twice; strange: exported, never accepted. ids: of raters
+    in the file, by name."""
     rows = [json.loads(line) for line in exported.read_text().splitlines()]
     found = [
         (row["rater"], frozenset((row["response_a"], row["response_b"])), row.get(f"response_{row['preference']}"))
         for row in rows
     ]
-    said = [(hash_rater(one.name), texts, chosen) for one in raters for texts, chosen in one.accepted.items()]
+    said = [(ids[one.name], texts, chosen) for one in raters for texts, chosen in one.accepted.items()]
     times = Counter((rater, texts) for rater, texts, _ in found)
     return {
         "accepted": len(said),
@@ -205,7 +204,8 @@ def measure(arguments: argparse.Namespace, root: Path) -> dict[str, float]:
     seconds, load = time.monotonic() - began, os.getloadavg()[0]
     stopped = server.stop(signal.SIGTERM)
     server.sandwich("export", str(root / "out.jsonl"))
-    result: dict[str, float] = {**compare(raters, root / "out.jsonl"), "load": load, "seconds": seconds}
+    ids = {row["name"]: row["rater"] for row in json.loads(server.sandwich("progress", "--json"))}
+    result: dict[str, float] = {**compare(raters, root / "out.jsonl", ids), "load": load, "seconds": seconds}
     result |= {"retries": sum(one.retries for one in raters), "exit_code": stopped}
     for kind in ("verdict", "page"):
         waits = sorted(wait for one in raters for wait in one.waits[kind])

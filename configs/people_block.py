@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
+from sandwiching.configs.errors import ConfigError
 from sandwiching.configs.keyed import HOW
 
 
@@ -55,6 +56,27 @@ class PeopleKind:
 
 
 @dataclass(kw_only=True)
+class PeopleFiles:
+    """Files of people's judgements by tier (judgements.raters=people). Their content is in the key, their paths not.
+
+    `{round}` and `{seed}` in a path stand for these numbers: each round, and each seed, has other pairs.
+    """
+
+    weak: str | None = None
+    """Judgements by weak people."""
+    expert: str | None = None
+    """Judgements by experts."""
+
+    def path(self, tier: str, seed: int, turn: int) -> str:
+        """The file of one stage. Raises ConfigError where none is named."""
+        named = self.weak if tier == "weak" else self.expert
+        if named is None:
+            remedy = "name the file that they will lie in, as weak-{round}.jsonl; the run waits for it"
+            raise ConfigError.at(f"judgements.people.{tier}", "is not set, but an arm learns from these people", remedy)
+        return named.replace("{round}", str(turn)).replace("{seed}", str(seed))
+
+
+@dataclass(kw_only=True)
 class ModelRaterConfig:
     """A language model that judges: a local one (path), or one behind an OpenAI-compatible URL (url and name)."""
 
@@ -74,6 +96,8 @@ class ModelRaterConfig:
     """Of written answers behind a URL; a local model writes its most probable answer."""
     max_new_tokens: int = 64
     """Longest written answer, or critique."""
+    most_unread: float = field(default=0.1, metadata=HOW)
+    """Share of written answers without a verdict (each counts as even) above which the stage fails."""
     concurrency: int = field(default=8, metadata=HOW)
     """Requests under way at once."""
     retries: int = field(default=5, metadata=HOW)

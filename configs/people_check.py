@@ -17,6 +17,7 @@ def people_problems(config: Config) -> Iterator[str]:
         yield from _population(config.task.population)
     if isinstance(config.task, JudgementsTask):
         yield from _people_of_a_file(config, config.task)
+    yield from _people_files(config)
     yield from _model_raters(config)
     yield from _assistance(config)
 
@@ -66,6 +67,26 @@ def _people_of_a_file(config: Config, task: JudgementsTask) -> Iterator[str]:
             )
         if kind.sycophancy and not kind.beliefs:
             yield f"{place}.sycophancy needs beliefs to agree with; give {place}.beliefs"
+
+
+def _people_files(config: Config) -> Iterator[str]:
+    """Which tiers need a file is known where the arms are: launch/graph.py."""
+    judgements = config.judgements
+    for name, path in vars(judgements.people).items():
+        place = f"judgements.people.{name}={path}"
+        if path is None:
+            continue
+        if judgements.raters != "people":
+            yield f"{place}, but judgements.raters={judgements.raters}; set judgements.raters=people"
+            continue
+        for several, part in ((config.labels.rounds > 1, "round"), (len(config.seeds) > 1, "seed")):
+            if several and f"{{{part}}}" not in path:
+                yield f"{place}: each {part} has pairs of its own; name a file for each, as {_with(path, part)}"
+
+
+def _with(path: str, part: str) -> str:
+    stem, dot, ending = path.partition(".jsonl")
+    return f"{stem}-{{{part}}}{dot}{ending}"
 
 
 def _model_raters(config: Config) -> Iterator[str]:

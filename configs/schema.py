@@ -14,7 +14,7 @@ from omegaconf import MISSING
 from sandwiching.configs.data_blocks import TASKS, CapitalsTask, DataConfig, JudgementsTask, SplitsConfig, TaskConfig
 from sandwiching.configs.labels_block import LabelCost, LabelsConfig
 from sandwiching.configs.model_blocks import LoraConfig, ModelConfig, OptimizerConfig, SamplingConfig
-from sandwiching.configs.people_block import ModelRaterConfig, PeopleKind
+from sandwiching.configs.people_block import ModelRaterConfig, PeopleFiles, PeopleKind
 from sandwiching.configs.ray_block import RayConfig
 from sandwiching.configs.slurm_block import ContainerConfig, SlurmConfig
 from sandwiching.configs.stage_blocks import (
@@ -50,6 +50,7 @@ __all__ = [
     "OptimizerConfig",
     "PPOConfig",
     "PairsConfig",
+    "PeopleFiles",
     "PeopleKind",
     "RayConfig",
     "ResourcesConfig",

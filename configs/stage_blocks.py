@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from sandwiching.configs.keyed import HOW, UNLESS_DEFAULT
 from sandwiching.configs.model_blocks import OptimizerConfig, SamplingConfig
-from sandwiching.configs.people_block import ModelRaterConfig
+from sandwiching.configs.people_block import ModelRaterConfig, PeopleFiles
 
 
 @dataclass(kw_only=True)
@@ -43,9 +43,11 @@ class JudgementsConfig:
     """Different raters asked about each pair."""
     raters: str = field(default="task", metadata=UNLESS_DEFAULT)
     """Weak raters. task: the task's own (simulated people, or those in the file); simulated; model; or people (of both
-    tiers): the run stops until their judgements are there (docs/labels.md)."""
+    tiers): the run stops until the files of `people` are there (docs/labels.md)."""
     model: ModelRaterConfig = field(default_factory=ModelRaterConfig, metadata=UNLESS_DEFAULT)
     """The language model that judges under raters: model."""
+    people: PeopleFiles = field(default_factory=PeopleFiles, metadata=HOW)
+    """Where people's judgements lie, or will, under raters: people."""
     assistance: str = field(default="none", metadata=UNLESS_DEFAULT)
     """Help shown to a model rater: none, or a critique. honest argues for what the assistant finds better, dishonest
     for the other response."""

@@ -17,11 +17,13 @@ from typing import Any
 
 from sandwiching.configs.keyed import key_settings
 from sandwiching.configs.load import arm_config
-from sandwiching.configs.schema import Config, JudgementsConfig, LabelsConfig
+from sandwiching.configs.schema import Config, JudgementsConfig, LabelsConfig, PeopleFiles
 from sandwiching.launch.stages import STAGES
 from sandwiching.policy.base_models import identity
 from sandwiching.tasks.knowledge import table_fingerprint
+from sandwiching.tasks.readers import file_fingerprint
 from sandwiching.tasks.registry import fingerprint
+from sandwiching.tasks.written_verdicts import READER
 from sandwiching.training.artifacts import State, Store, stage_key
 
 PATHS = (("model", "path"), ("model", "revision"), ("data", "judgements"))
@@ -53,6 +55,11 @@ class Node:
     after: list[Node] = field(default_factory=list)
 
     @property
+    def awaits(self) -> Path | None:
+        """The file of people's judgements that is not there yet: this stage cannot be run, and has no key."""
+        return self.extras.get("awaits")
+
+    @property
     def before(self) -> list[Node]:
         """All that must be made first."""
         return [*self.parents.values(), *self.after]
@@ -77,7 +84,7 @@ class Node:
 
     @cached_property
     def key(self) -> str | None:
-        """None while the base model's content is not known."""
+        """None while the base model's content is not known, or people have not judged."""
         parents = {name: parent.key for name, parent in self.parents.items()}
         if None in parents.values() or None in self.extras.values():
             return None
@@ -162,9 +169,10 @@ def rater_models(judgements: JudgementsConfig) -> list[tuple[str, str, str | Non
 
 
 def _judgements_node(
-    config: Config, parents: dict[str, Node], trunk: dict[str, Node], data: str, cheap: bool, **labels: Any
+    config: Config, parents: dict[str, Node], trunk: dict[str, Node], data: str, cheap: bool, turn: int, **labels: Any
 ) -> Node:
-    """Experts are the task's own, unless people judge. The models that judge and help are in the key."""
+    """Experts are the task's own, unless people judge. What people said, and the models that judge and help, are in the
+    key."""
     judging = config.judgements
     # Which pairs is in the parents; only the cost of a label is left.
     config = replace(config, labels=LabelsConfig(cost=config.labels.cost))
@@ -175,6 +183,14 @@ def _judgements_node(
     node = _node("judgements", config, parents, None, data, **labels)
     for name, path, revision in rater_models(config.judgements):
         node.extras[name] = identity(path, revision, cheap=cheap)
+    if config.judgements.raters == "people":
+        path = Path(config.judgements.people.path(labels["tier"], labels["seed"], turn)).expanduser()
+        node.blocks["judgements"] = replace(config.judgements, people=PeopleFiles(**{labels["tier"]: str(path)}))
+        node.extras |= (
+            {"people": f"sha256-{file_fingerprint(path)}"} if path.exists() else {"people": None, "awaits": path}
+        )
+    if config.judgements.raters == "model" and config.judgements.model.answer == "text":
+        node.extras["reader"] = READER
     return node
 
 
@@ -238,7 +254,7 @@ class _Arm:
             asked = {"pairs": self.node("choice", {**self.compared, **self.judged, **seen}, first)}
         tier = config.arms[self.name].tier
         judged = _judgements_node(
-            config, {**asked, **self.judged}, self.trunk, self.data, self.cheap, seed=self.seed, tier=tier
+            config, {**asked, **self.judged}, self.trunk, self.data, self.cheap, self.turn, seed=self.seed, tier=tier
         )
         self.judged = {"judgements": self.add(judged)}
 

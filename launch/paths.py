@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sandwiching.configs.schema import Config, JudgementsConfig
+from sandwiching.configs.schema import Config, JudgementsConfig, PeopleFiles
 from sandwiching.policy.base_models import BUILT_IN
 
 
@@ -14,7 +14,7 @@ def with_absolute_paths(config: Config) -> Config:
     """The same config for processes that start in another folder, as Ray's workers do. Paths enter no key."""
     model, data = replace(config.model, path=_model(config.model.path)), config.data
     if data.judgements is not None:
-        data = replace(data, judgements=str(Path(data.judgements).expanduser().resolve()))
+        data = replace(data, judgements=_file(data.judgements))
     resources, vllm = config.resources, config.resources.vllm
     if vllm.python is not None:
         resources = replace(resources, vllm=replace(vllm, python=str(Path(vllm.python).expanduser().absolute())))
@@ -29,13 +29,18 @@ def _model(path: str) -> str:
 
 
 def _raters(judgements: JudgementsConfig) -> JudgementsConfig:
-    """With absolute paths of the models that judge and help, and of the cache of answers."""
+    """With absolute paths of the models that judge and help, of the cache of answers, and of people's judgements."""
     model, assistant = judgements.model, judgements.assistant
     if model.path is not None:
         model = replace(model, path=_model(model.path))
     if model.cache is not None:
-        model = replace(model, cache=str(Path(model.cache).expanduser().resolve()))
-    return replace(judgements, model=model, assistant=assistant and _model(assistant))
+        model = replace(model, cache=_file(model.cache))
+    files = {tier: path and _file(path) for tier, path in vars(judgements.people).items()}
+    return replace(judgements, model=model, assistant=assistant and _model(assistant), people=PeopleFiles(**files))
+
+
+def _file(path: str) -> str:
+    return str(Path(path).expanduser().resolve())
 
 
 def _override(blocks: dict[str, Any]) -> dict[str, Any]:
@@ -48,8 +53,10 @@ def _override(blocks: dict[str, Any]) -> dict[str, Any]:
         changed["assistant"] = _model(changed["assistant"])
     if changed.get("model"):
         model = dict(changed["model"])
-        for name, absolute in (("path", _model), ("cache", lambda path: str(Path(path).expanduser().resolve()))):
+        for name, absolute in (("path", _model), ("cache", _file)):
             if model.get(name):
                 model[name] = absolute(model[name])
         changed["model"] = model
+    if changed.get("people"):
+        changed["people"] = {tier: path and _file(path) for tier, path in changed["people"].items()}
     return {**blocks, "judgements": changed}

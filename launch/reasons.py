@@ -20,6 +20,9 @@ def reason(node: Node, store: Store, run_dir: Path, model: ModelConfig) -> str:
     """One phrase behind the action of a node."""
     state, folder = node.state(store), node.folder(store)
     if state is None or folder is None:
+        awaited = _awaited(node)
+        if awaited is not None:
+            return f"waits for people: {awaited}"
         way = "hashed (`run` does it once)" if Path(model.path).expanduser().is_dir() else "fetched"
         return f"key unknown until {way}"
     if state == "done":
@@ -27,6 +30,11 @@ def reason(node: Node, store: Store, run_dir: Path, model: ModelConfig) -> str:
     if state == "resume":
         return _how_far(folder)
     return _what_changed(node, run_dir / "artifacts" / node.slug) or "not made yet"
+
+
+def _awaited(node: Node) -> Path | None:
+    """The file of people's judgements that a node, or one before it, waits for."""
+    return node.awaits or next(filter(None, map(_awaited, node.before)), None)
 
 
 def differences(before: Any, now: Any, name: str = "") -> Iterator[str]:

@@ -12,6 +12,7 @@ from sandwiching.configs.schema import Config
 from sandwiching.launch.graph import Graph, Node
 from sandwiching.launch.stages import STAGES
 from sandwiching.launch.stopping import StopSignals
+from sandwiching.launch.waiting import wait_for_people
 from sandwiching.training.artifacts import StageFolder, Store, write_atomic
 from sandwiching.training.stage import StageCall
 
@@ -111,7 +112,10 @@ def run(
     signals: StopSignals,
     only: str | None = None,
 ) -> None:
-    """Make every wanted artifact that is missing; finished ones are skipped, unfinished ones resumed."""
+    """Make every wanted artifact that is missing; finished ones are skipped, unfinished ones resumed.
+
+    Raises WaitingForPeople where judgements of people are missing.
+    """
     run_dir.mkdir(parents=True, exist_ok=True)
     write_atomic(run_dir / "config.yaml", to_yaml(config))
     wanted = wanted_nodes(graph, only)
@@ -119,6 +123,8 @@ def run(
         active = False
         for batch in graph.batches():
             batch = [node for node in batch if node in wanted]
+            waiting = [node for node in batch if node.awaits is not None]
+            batch = [node for node in batch if node not in waiting]
             missing = [node for node in batch if node.state(store) != "done"]
             if missing and not active:
                 started.enter_context(runner)
@@ -129,6 +135,7 @@ def run(
             for node in batch:
                 link(node, store, run_dir)
                 watcher.done(node.slug, skipped=node not in missing)
+            wait_for_people(waiting, store, run_dir)
 
 
 def run_batch(

@@ -29,7 +29,7 @@ STAGES: dict[str, StageSpec] = {
     "judgements": StageSpec(
         "sandwiching.training.judgements:collect_judgements", 1, ("task", "data", "judgements", "labels"), "roles"
     ),
-    "gate": StageSpec("sandwiching.training.gate:check_signal", 1, ("gate",), "roles"),
+    "gate": StageSpec("sandwiching.training.gate:check_signal", 2, ("gate",), "roles"),
     "reward_model": StageSpec(
         "sandwiching.training.reward_model:train_reward_model", 3, ("model", "data", "reward_model"), "ranks"
     ),

@@ -1,6 +1,6 @@
 """Accuracy against gold by number of labels, and whether a way to choose pairs needs fewer of them than chance.
 
-One counted look: every arm, seed and round is asked the same dev pairs.
+Every arm, seed and round is asked the same held-out pairs.
 """
 
 from __future__ import annotations

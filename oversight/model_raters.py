@@ -25,7 +25,7 @@ from sandwiching.policy.tokenization import eos_token_id, load_tokenizer, pad_to
 from sandwiching.tasks.answers import misleading
 from sandwiching.tasks.capitals import Capitals
 from sandwiching.tasks.capitals_gold import make_gold
-from sandwiching.tasks.model_raters import Critic, Generator, Side, by_choice, question
+from sandwiching.tasks.model_raters import Critic, Generator, ModelRater, Side, by_choice
 from sandwiching.tasks.records import Pair, Prompt
 from sandwiching.tasks.splits import keep, rank
 from sandwiching.training.language_model import LanguageModel
@@ -80,26 +80,14 @@ def asked_pairs(task: CapitalsTask, capitals: Capitals, prompts: Sequence[Prompt
 
 def verdicts(model: Generator, asked: Sequence[Asked], critiques: Sequence[str] | None, label: str) -> Verdicts:
     """What the rater says of every pair in both orders."""
-    ask, rows = by_choice(model), []
+    rater, found = ModelRater("rater", "weak", by_choice(model)), []
     for start in tqdm(range(0, len(asked), CHUNK), desc=label, unit="chunk"):
         part = asked[start : start + CHUNK]
         helped = [None] * len(part) if critiques is None else critiques[start : start + CHUNK]
-        both = [
-            [
-                question(one.pair.prompt.text, *shown, text)
-                for one, text in zip(part, helped, strict=True)
-                for shown in (_shown(one.pair, swapped),)
-            ]
-            for swapped in (False, True)
-        ]
-        first_2N = np.array([ask(questions) for questions in both], dtype=float)
-        first_is_right_2N = np.array([[(one.right == "a") != swapped for one in part] for swapped in (False, True)])
-        rows.append(np.where(first_is_right_2N, first_2N, 1 - first_2N))
-    return Verdicts(np.concatenate(rows, axis=1), None if critiques is None else list(critiques))
-
-
-def _shown(pair: Pair, swapped: bool) -> tuple[str, str]:
-    return (pair.response_b, pair.response_a) if swapped else (pair.response_a, pair.response_b)
+        found += rater.ask([one.pair for one in part], helped)
+    a_2N = np.array([[float(one.first), float(one.second)] for one in found]).T
+    right_2N = np.where([one.right == "a" for one in asked], a_2N, 1 - a_2N)
+    return Verdicts(right_2N, None if critiques is None else list(critiques))
 
 
 def critiques_of(model: Generator, asked: Sequence[Asked], honest: bool) -> list[str]:

@@ -55,7 +55,13 @@ def report_on(
         seconds,
         "gate",
         lambda: judge_signal(
-            table.votes, table.score_first_E, table.score_second_E, permutations=permutations, max_p=max_p, seed=seed
+            table.votes,
+            table.group_code_P,
+            table.score_first_E,
+            table.score_second_E,
+            permutations=permutations,
+            max_p=max_p,
+            seed=seed,
         ),
     )
     models = {name: _timed(seconds, name, lambda fit=fit: fit(table.votes)) for name, fit in MODELS.items()}

@@ -6,14 +6,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+
+from sandwiching.tasks.atomic import write_atomic
 
 AGAIN = frozenset({408, 409, 425, 429})
 """Statuses after which the same request may succeed, besides 5xx."""
@@ -67,10 +68,11 @@ class Usage:
 
 @dataclass(slots=True)
 class ChatClient:
-    """A Writer (model_raters.py). Not for several threads."""
+    """A Writer (model_raters.py). Not for several threads. counted: told the usage so far with every answer."""
 
     settings: ChatSettings
     usage: Usage = field(default_factory=Usage)
+    counted: Callable[[Usage], None] = lambda _: None
 
     def write(self, prompts: Sequence[str]) -> list[str]:
         """An answer to each prompt; equal prompts are asked once.
@@ -139,11 +141,11 @@ class ChatClient:
         self.usage.requests += 1
         self.usage.tokens_in += int(tokens.get("prompt_tokens") or 0)
         self.usage.tokens_out += int(tokens.get("completion_tokens") or 0)
+        # Before the answer is kept: one that is lost in between is asked, paid and counted again.
+        self.counted(self.usage)
         file = self._file(prompt)
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f".{file.name}.{os.getpid()}")
-        temporary.write_text(json.dumps({"request": self._request(prompt), "content": content, "usage": tokens}))
-        temporary.replace(file)
+        write_atomic(file, json.dumps({"request": self._request(prompt), "content": content, "usage": tokens}))
         return content
 
     def _kept(self, prompt: str) -> str | None:

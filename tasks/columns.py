@@ -6,11 +6,11 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sandwiching.tasks.records import TIERS, Text, Tier
+from sandwiching.tasks.records import TIERS, Judgement, Text, Tier
 
 Row = Mapping[str, Any]
 
@@ -47,6 +47,24 @@ def prompt_id(text: Text) -> str:
 def pair_id(prompt: str, one: str, other: str) -> str:
     """A stable short id of two responses, in alphabetical order, to the prompt of an id."""
     return hashlib.sha256("\0".join((prompt, one, other)).encode()).hexdigest()[:16]
+
+
+PairKey = tuple[str, str, str, str]
+"""What makes two judgements be of one pair: id of the prompt, responses in alphabetical order, id of the pair or ""."""
+
+
+def pair_key(judgement: Judgement) -> PairKey:
+    """Of a judgement, whichever way around its responses stand."""
+    one, other = sorted((judgement.response_a, judgement.response_b))
+    return prompt_id(judgement.prompt), one, other, judgement.pair or ""
+
+
+def first_votes(judgements: Iterable[Judgement]) -> list[Judgement]:
+    """Of one rater's judgements of one pair the first; the others are no new evidence."""
+    found: dict[tuple[PairKey, str], Judgement] = {}
+    for one in judgements:
+        found.setdefault((pair_key(one), one.rater), one)
+    return list(found.values())
 
 
 def required(row: Row, column: str, remedy: str = "add the column") -> Any:

@@ -8,7 +8,6 @@ A generator comes from above: tasks/ knows no model. Nothing here asks gold.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -16,16 +15,16 @@ from typing import Literal, Protocol
 from sandwiching.tasks.habits import sigmoid
 from sandwiching.tasks.records import Judgement, Pair, Preference, Text, Tier
 from sandwiching.tasks.verdicts import judged
+from sandwiching.tasks.written_verdicts import read_verdict
 
 Side = Literal["a", "b"]
-Probabilities = Callable[[Sequence[str]], list[float | None]]
-"""Questions about two responses -> probability that the first is the better one; None where no verdict was given."""
+Said = float | str
+"""Probability that the first of two responses is the better one; or the words of an answer that gives no verdict."""
+Probabilities = Callable[[Sequence[str]], list[Said]]
+"""Questions about two responses -> what was said to each."""
 
 QUOTED_WORDS = 20
 """Of a response that a critique is about."""
-
-_LABELLED = re.compile(r"(?:answer|response|verdict|better|choose|prefer|is|:)[\s:*\"'(\[]*\b(A|B|[Tt]ie)\b")
-_ALONE = re.compile(r"[\s*\"'(\[]*(?:[Rr]esponse\s+)?(A|B|[Tt]ie)\b[\s*\"')\].,:;!]*(?:$|\n)")
 
 
 class Chooser(Protocol):
@@ -51,7 +50,7 @@ class Generator(Chooser, Writer, Protocol):
 def by_choice(model: Chooser) -> Probabilities:
     """P(first) from the log-probs of the answers A and B."""
 
-    def ask(questions: Sequence[str]) -> list[float | None]:
+    def ask(questions: Sequence[str]) -> list[Said]:
         logprobs = model.choose([f"{question} Answer with one letter, A or B." for question in questions], ("A", "B"))
         return [sigmoid(a - b) for a, b in logprobs]
 
@@ -59,23 +58,26 @@ def by_choice(model: Chooser) -> Probabilities:
 
 
 def by_text(model: Writer) -> Probabilities:
-    """1, 0 or 1/2 from a written answer."""
+    """1, 0 or 1/2 from a written answer, or the answer where it gives no verdict."""
 
-    def ask(questions: Sequence[str]) -> list[float | None]:
+    def ask(questions: Sequence[str]) -> list[Said]:
         answers = model.write([f"{question} Answer with one letter, A or B, or with: tie." for question in questions])
-        return [read_verdict(answer) for answer in answers]
+        return [answer if (verdict := read_verdict(answer)) is None else verdict for answer in answers]
 
     return ask
 
 
-def read_verdict(answer: str) -> float | None:
-    """1 for A, 0 for B, 1/2 for a tie; None where the text gives no verdict.
+@dataclass(frozen=True, slots=True)
+class BothOrders:
+    """P(a is the better one) as said with a shown first, and with b first; the words of an answer without verdict."""
 
-    A line that is nothing but the verdict counts, first of all; else the last one named as such ("the answer is B").
-    """
-    found = _ALONE.match(answer)
-    named = [found[1]] if found else [match[1] for match in _LABELLED.finditer(answer)]
-    return {"A": 1.0, "B": 0.0, "tie": 0.5}[named[-1] if named[-1] in "AB" else "tie"] if named else None
+    first: Said
+    second: Said
+
+    @property
+    def unread(self) -> list[str]:
+        """Answers that gave no verdict."""
+        return [said for said in (self.first, self.second) if isinstance(said, str)]
 
 
 @dataclass(slots=True)
@@ -93,34 +95,39 @@ class ModelRater:
 
     def judge_all(self, pairs: Sequence[Pair], assistance: Sequence[str | None]) -> list[Judgement]:
         """The verdicts on many pairs, asked at once."""
-        shown = [(pair.response_a, pair.response_b) for pair in pairs]
-        asked = list(zip(pairs, shown, assistance, strict=True))
-        questions = [question(pair.prompt.text, a, b, helped) for pair, (a, b), helped in asked]
-        questions += [question(pair.prompt.text, b, a, helped) for pair, (a, b), helped in asked]
+        asked = self.ask(pairs, assistance)
+        return [self.judgement(*one) for one in zip(pairs, assistance, asked, strict=True)]
+
+    def ask(self, pairs: Sequence[Pair], assistance: Sequence[str | None]) -> list[BothOrders]:
+        """What is said of each pair in both orders."""
+        asked = list(zip(pairs, assistance, strict=True))
+        questions = [question(one.prompt.text, one.response_a, one.response_b, helped) for one, helped in asked]
+        questions += [question(one.prompt.text, one.response_b, one.response_a, helped) for one, helped in asked]
         found = self.probabilities(questions)
         a_first, b_first = found[: len(pairs)], found[len(pairs) :]
         return [
-            self._judgement(pair, helped, first, None if second is None else 1 - second)
-            for pair, helped, first, second in zip(pairs, assistance, a_first, b_first, strict=True)
+            BothOrders(first, second if isinstance(second, str) else 1 - second)
+            for first, second in zip(a_first, b_first, strict=True)
         ]
 
-    def _judgement(self, pair: Pair, helped: str | None, first: float | None, second: float | None) -> Judgement:
-        preference, confidence = combined(first, second, self.disagreement)
-        shown = f"both orders; P(a) {_said(first)} with a first, {_said(second)} with b first"
+    def judgement(self, pair: Pair, helped: str | None, said: BothOrders) -> Judgement:
+        """The row of what was said."""
+        preference, confidence = combined(said, self.disagreement)
+        shown = f"both orders; P(a) {_said(said.first)} with a first, {_said(said.second)} with b first"
         return judged(self, pair, preference, confidence, helped, shown)
 
 
-def combined(first: float | None, second: float | None, disagreement: str) -> tuple[Preference, float]:
-    """Preference and confidence (1/2..1) from P(a is better) with a shown first, and with b; None: no verdict."""
-    one, other = (0.5 if value is None else value for value in (first, second))
+def combined(said: BothOrders, disagreement: str) -> tuple[Preference, float]:
+    """Preference and confidence (1/2..1); an answer without verdict counts as even."""
+    one, other = (0.5 if isinstance(value, str) else value for value in (said.first, said.second))
     if disagreement == "tie" and (one - 0.5) * (other - 0.5) <= 0:
         return "tie", 0.5
     mean = (one + other) / 2
     return ("tie" if mean == 0.5 else "a" if mean > 0.5 else "b"), max(mean, 1 - mean)
 
 
-def _said(probability: float | None) -> str:
-    return "not given" if probability is None else f"{probability:.3f}"
+def _said(value: Said) -> str:
+    return "not given" if isinstance(value, str) else f"{value:.3f}"
 
 
 def question(prompt: Text, first: str, second: str, critique: str | None = None) -> str:

@@ -5,6 +5,7 @@ Shapes: V votes, P pairs, G groups (or prompts, where rows have no or one group 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sandwiching.tasks.columns import pair_id, prompt_id
+from sandwiching.tasks.columns import PairKey, first_votes, pair_id, pair_key
 from sandwiching.tasks.habits import boldness, doublings
 from sandwiching.tasks.records import Judgement, Pair, Prompt
 
@@ -51,23 +52,27 @@ class Votes:
 
 
 def votes_of(judgements: Sequence[Judgement], truth: Mapping[tuple[str, str, str], int]) -> Votes:
-    """Columns of judgements; equal responses are left out. truth: as in file_people.py.
+    """Columns of judgements; equal responses are left out, and of a rater's judgements of one pair all but the first.
+    truth: as in file_people.py.
 
     Raises ValueError when nothing is left.
     """
-    pairs: dict[tuple[str, str, str], int] = {}
+    pairs: dict[PairKey, int] = {}
+    texts: Counter[tuple[str, str, str]] = Counter()
     shown: list[Pair] = []
     raters: dict[str, int] = {}
     rows = []
-    for judgement in judgements:
-        one, other = sorted((judgement.response_a, judgement.response_b))
+    for judgement in first_votes(judgements):
+        key = pair_key(judgement)
+        name, one, other, _ = key
         if one == other:
             continue
-        name = prompt_id(judgement.prompt)
-        place = pairs.setdefault((name, one, other), len(pairs))
+        place = pairs.setdefault(key, len(pairs))
         if place == len(shown):
             prompt = Prompt(name, judgement.prompt, str(judgement.group or name), "judgements")
-            shown.append(Pair(pair_id(name, one, other), prompt, judgement.response_a, judgement.response_b))
+            again = f"/{texts[key[:3]]}" if texts[key[:3]] else ""
+            shown.append(Pair(pair_id(name, one, other) + again, prompt, judgement.response_a, judgement.response_b))
+            texts[key[:3]] += 1
         side = 1 if judgement.response_a == one else -1
         outcome = {"a": side, "b": -side, "tie": 0}[judgement.preference]
         rows.append((outcome, side, place, raters.setdefault(judgement.rater, len(raters))))
@@ -81,9 +86,9 @@ def votes_of(judgements: Sequence[Judgement], truth: Mapping[tuple[str, str, str
     return Votes(
         *columns,
         group_P=np.array([groups[name] for name in names]),
-        doublings_P=np.array([doublings(one, other) for _, one, other in pairs]),
-        bolder_P=np.array([boldness(one) - boldness(other) for _, one, other in pairs]),
-        truth_P=np.array([truth.get(key, 0) for key in pairs]),
+        doublings_P=np.array([doublings(one, other) for _, one, other, _ in pairs]),
+        bolder_P=np.array([boldness(one) - boldness(other) for _, one, other, _ in pairs]),
+        truth_P=np.array([truth.get(key[:3], 0) for key in pairs]),
         pairs=tuple(shown),
         raters=tuple(raters),
         groups=tuple(groups),

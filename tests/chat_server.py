@@ -18,9 +18,11 @@ SLOW = 0.05
 
 @dataclass
 class Server:
-    """Answers with the longer of two responses. trouble: by a word in the prompt, statuses before it is answered."""
+    """Answers with the longer of two responses, or what it `says`. trouble: by a word in the prompt, statuses before it
+    is answered."""
 
     url: str = ""
+    says: str | None = None
     trouble: dict[str, list[int]] = field(default_factory=dict)
     hangs: Counter[str] = field(default_factory=Counter)
     seen: Counter[str] = field(default_factory=Counter)
@@ -49,7 +51,9 @@ class Server:
                     return web.Response(status=statuses.pop(0), headers={"Retry-After": "0.01"}, text="not now")
         finally:
             self.now -= 1
-        if "Response A:\n" in prompt:
+        if self.says is not None:
+            said = self.says
+        elif "Response A:\n" in prompt:
             first = prompt.split("Response A:\n")[1].split("\n\nResponse B:")[0]
             second = prompt.split("Response B:\n")[1].split("\n\n")[0]
             said = "A" if len(first) > len(second) else "B" if len(first) < len(second) else "tie"

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from sandwiching.tasks.atomic import write_atomic
+
 MANIFEST = "manifest.json"
 STOP = "stop"
 UNHASHED = ("checkpoints", "attempt", "progress.json", "cache", STOP, MANIFEST)
@@ -56,16 +58,6 @@ def file_sha256(path: Path) -> str:
     """Hex sha256 of a file's bytes."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Write and fsync beside `path`, then rename over it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
 
 
 @dataclass(frozen=True, slots=True)

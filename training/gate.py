@@ -41,6 +41,7 @@ def check_signal(
     table = vote_table([row.judgement for row in read_judgements(parents["judgements"] / FILE)])
     found = judge_signal(
         table.votes,
+        table.group_code_P,
         table.score_first_E,
         table.score_second_E,
         permutations=gate.permutations,

@@ -86,7 +86,7 @@ def _judged(
     rejected = folder.path / "rejected.jsonl"
     if judgements.raters == "people":
         asked = _asked(task, data, seed, parents, rejected)
-        return judged_by_people(asked, parents["pairs"], tier, folder), {}
+        return judged_by_people(asked, parents["pairs"], tier, getattr(judgements.people, tier)), {}
     if tier == "weak" and judgements.raters == "model":
         asked = _asked(task, data, seed, parents, rejected)
         pairs = [pair for pair, _, _ in asked]

@@ -13,7 +13,7 @@ from sandwiching.configs.schema import JudgementsConfig, ModelRaterConfig
 from sandwiching.policy.base_models import identity, resolve
 from sandwiching.tasks.chat_client import ChatClient, ChatSettings, Usage
 from sandwiching.tasks.columns import hash_rater
-from sandwiching.tasks.model_raters import Critic, ModelRater, by_choice, by_text
+from sandwiching.tasks.model_raters import BothOrders, Critic, ModelRater, Said, by_choice, by_text
 from sandwiching.tasks.records import Judgement, Pair, Tier
 from sandwiching.training.artifacts import StageFolder, write_atomic
 from sandwiching.training.language_model import language_model
@@ -21,8 +21,11 @@ from sandwiching.training.roles import Roles
 
 CHUNK = 64
 """Pairs asked about at once."""
+EXAMPLES = 3
+SHOWN = 80
+"""Unread answers that an error shows, and characters of each."""
 USAGE = "usage.json"
-"""What a server was asked up to the last chunk, over all attempts."""
+"""What a server was asked up to its last answer, over all attempts."""
 
 
 def judge_with_model(
@@ -33,7 +36,10 @@ def judge_with_model(
     folder: StageFolder,
     roles: Roles,
 ) -> tuple[list[Judgement], dict[str, float]]:
-    """One judgement a pair, and what was used: requests, tokens and cost of a server."""
+    """One judgement a pair, the share of unread answers, and what was used: requests, tokens and cost of a server.
+
+    Raises ValueError when more answers than judgements.model.most_unread give no verdict.
+    """
     helped: list[str | None] = [None] * len(pairs)
     if judgements.assistance != "none":
         place = resolve(judgements.assistant) if judgements.assistant is not None else parents["sft"] / "model"
@@ -43,28 +49,31 @@ def judge_with_model(
         helped = list(in_chunks("critiques", pairs, lambda part, _: critic.critiques(part), folder))
     rater, usage = model_rater(judgements.model, tier, folder, roles)
 
-    def judge(part: Sequence[Pair], start: int) -> list[dict[str, Any]]:
-        found = rater.judge_all(part, helped[start : start + len(part)])
+    def ask(part: Sequence[Pair], start: int) -> list[list[Said]]:
+        found = rater.ask(part, helped[start : start + len(part)])
         if usage is not None:
-            write_atomic(folder.cache / USAGE, json.dumps(asdict(usage)))
-        return [{name: getattr(one, name) for name in ("preference", "confidence", "shown")} for one in found]
+            keep_usage(usage, folder)
+        return [[one.first, one.second] for one in found]
 
-    verdicts = in_chunks("judged", pairs, judge, folder)
-    rows = [
-        Judgement(
-            prompt=pair.prompt.text,
-            response_a=pair.response_a,
-            response_b=pair.response_b,
-            rater=rater.id,
-            tier=tier,
-            group=pair.prompt.group,
-            pair=pair.id,
-            assistance=critique,
-            **verdict,
+    said = [BothOrders(*both) for both in in_chunks("orders", pairs, ask, folder)]
+    unread = share_unread(said, judgements.model.most_unread)
+    rows = [rater.judgement(*one) for one in zip(pairs, helped, said, strict=True)]
+    return rows, {"judgements/unread": unread, **({} if usage is None else used(usage, judgements.model))}
+
+
+def share_unread(said: Sequence[BothOrders], most: float) -> float:
+    """Share of answers that gave no verdict. Raises ValueError, with some of them, when it exceeds `most`."""
+    unread = [answer for both in said for answer in both.unread]
+    share = len(unread) / (2 * len(said)) if said else 0.0
+    if share > most:
+        examples = ", ".join(repr(answer[:SHOWN]) for answer in list(dict.fromkeys(unread))[:EXAMPLES])
+        raise ValueError(
+            f"judgements: {len(unread)} of {2 * len(said)} answers of the model rater give no verdict, as {examples}; "
+            f"that is more than judgements.model.most_unread={most:g}. Set judgements.model.answer=choice (local "
+            "models), or judgements.model.max_new_tokens higher, or another model; or raise most_unread: such answers "
+            "count as even"
         )
-        for pair, critique, verdict in zip(pairs, helped, verdicts, strict=True)
-    ]
-    return rows, used(usage, judgements.model) if usage is not None else {}
+    return share
 
 
 def model_rater(
@@ -74,13 +83,19 @@ def model_rater(
     if model.url is not None:
         kept = folder.cache / USAGE
         before = Usage(**json.loads(kept.read_text())) if kept.exists() else Usage()
-        client = ChatClient(chat_settings(model, folder.cache / "chat"), before)
+        settings = chat_settings(model, folder.cache / "chat")
+        client = ChatClient(settings, before, lambda usage: keep_usage(usage, folder))
         name = hash_rater(f"model {model.url} {model.name}")
         return ModelRater(name, tier, by_text(client), model.disagreement), client.usage
     path = str(model.path)
     local = language_model(resolve(path, model.revision), roles, model.max_new_tokens)
     ask = by_choice(local) if model.answer == "choice" else by_text(local)
     return ModelRater(hash_rater(f"model {identity(path, model.revision)}"), tier, ask, model.disagreement), None
+
+
+def keep_usage(usage: Usage, folder: StageFolder) -> None:
+    """Write down what was asked so far."""
+    write_atomic(folder.cache / USAGE, json.dumps(asdict(usage)))
 
 
 def chat_settings(model: ModelRaterConfig, cache: Path) -> ChatSettings:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from sandwiching.reward_model.reliability.votes import Bools, Floats, Votes
+from sandwiching.reward_model.reliability.votes import Bools, Floats, Ints, Votes
+from sandwiching.tasks.columns import PairKey, first_votes, pair_key
 from sandwiching.tasks.records import Judgement, Tier
 
 SIGNS = {"a": 1.0, "tie": 0.0, "b": -1.0}
@@ -27,6 +27,11 @@ class VoteTable:
     score_first_E: Floats
     score_second_E: Floats
     repeated: int
+
+    @property
+    def group_code_P(self) -> Ints:
+        """Groups as codes."""
+        return np.unique(np.array(self.group_P, dtype=np.str_), return_inverse=True)[1].astype(np.int64)
 
     def of_tier(self, tier: Tier) -> VoteTable:
         """The votes of one tier, its raters coded anew; pairs keep their codes."""
@@ -49,37 +54,34 @@ class VoteTable:
 
 
 def vote_table(judgements: Sequence[Judgement]) -> VoteTable:
-    """Two judgements are of one pair when prompt, both responses (either way around) and the pair's id are the same.
+    """Pairs are told apart as in tasks/columns.py; of one rater's judgements of one pair the first counts.
 
-    The way around of a pair is that of its first judgement. Of one rater's judgements of one pair the first counts.
-    Groups are those of the judgements, or their prompts.
+    The way around of a pair is that of its first judgement. Groups are those of the judgements; their prompts where
+    they have none, or all the same.
     """
-    pairs: dict[str, int] = {}
-    texts: dict[str, int] = {}
+    pairs: dict[PairKey, int] = {}
+    texts: dict[tuple[str, str], int] = {}
     raters: dict[str, int] = {}
-    seen: set[tuple[int, int]] = set()
     ends: list[tuple[int, int]] = []
     tiers: list[Tier] = []
     groups: list[str] = []
     rows: list[tuple[int, int, float, bool, float, float]] = []
-    for one in judgements:
-        prompt = json.dumps(one.prompt)
-        first, second = (texts.setdefault(f"{prompt}\0{text}", len(texts)) for text in (one.response_a, one.response_b))
-        low, high = min(first, second), max(first, second)
-        pair = pairs.setdefault(f"{low} {high} {one.pair or ''}", len(pairs))
+    for one in first_votes(judgements):
+        key = pair_key(one)
+        first, second = (texts.setdefault((key[0], text), len(texts)) for text in (one.response_a, one.response_b))
+        pair = pairs.setdefault(key, len(pairs))
         if pair == len(ends):
             ends.append((first, second))
-            groups.append(one.group or prompt)
+            groups.append(one.group or key[0])
         rater = raters.setdefault(one.rater, len(raters))
         if rater == len(tiers):
             tiers.append(one.tier)
-        if (pair, rater) in seen:
-            continue
-        seen.add((pair, rater))
         turned = (first, second) != ends[pair]
         scores = [float("nan") if score is None else score for score in (one.score_a, one.score_b)]
         sign = -SIGNS[one.preference] if turned else SIGNS[one.preference]
         rows.append((pair, rater, sign, turned, *(scores[::-1] if turned else scores)))  # pyright: ignore
+    if len(set(groups)) == 1:
+        groups = [prompt for prompt, *_ in pairs]
     pair_E, rater_E, sign_E, turned_E, score_first_E, score_second_E = np.array(rows, dtype=float).reshape(-1, 6).T
     end_P2 = np.array(ends, dtype=np.int64).reshape(-1, 2)
     votes = Votes(

@@ -1,6 +1,6 @@
 """The page as a web application: a rater's own link, and three forms on it. Server-rendered; it works without scripts.
 
-GET /r/SECRET/ -> the pair in hand    POST judge | skip | undo -> 303 back to it
+GET /r/SECRET/ -> the pair in hand    POST judge | skip | undo -> 303 back to it (204 for the page's script)
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from sandwiching.launch.page.tables import reading
 
 HERE = Path(__file__).parent
 ASSETS = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
+MINIMAL = "return=minimal"
+"""What the page's script asks for (RFC 7240): that a form is saved is said without a page."""
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -86,22 +88,26 @@ class Page:
         form = await fields(request)
         what, said = named(form), verdict(form)
         secret = request.path_params["secret"]
-        return await self._done(answers.judge, secret, what.key, what.attempt, said, self.terms, time.time())
+        return await self._done(request, answers.judge, secret, what.key, what.attempt, said, self.terms, time.time())
 
     async def skip(self, request: Request) -> Response:
         """A pair that this rater leaves to others."""
         what = named(await fields(request))
         secret = request.path_params["secret"]
-        return await self._done(answers.skip, secret, what.key, what.attempt, self.terms, time.time())
+        return await self._done(request, answers.skip, secret, what.key, what.attempt, self.terms, time.time())
 
     async def undo(self, request: Request) -> Response:
         """The last verdict or skip taken back."""
         what = named(await fields(request))
-        return await self._done(answers.undo, request.path_params["secret"], what.key, what.attempt, time.time())
+        secret = request.path_params["secret"]
+        return await self._done(request, answers.undo, secret, what.key, what.attempt, time.time())
 
-    async def _done(self, function: Callable[..., bool], *arguments: object) -> Response:
+    async def _done(self, request: Request, function: Callable[..., bool], *arguments: object) -> Response:
         # Whether this was the first time or a second makes no difference to the rater.
         await run_in_threadpool(function, self.engine, *arguments)
+        if request.headers.get("prefer") == MINIMAL:
+            # A redirect would not tell the script whose it is: a proxy that asks for a login answers with one, too.
+            return Response(status_code=204, headers={"Preference-Applied": MINIMAL})
         return RedirectResponse("./", status_code=303)
 
     async def asset(self, request: Request) -> Response:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import Connection, Engine, bindparam, exists, func, insert, select, update
 
 from sandwiching.launch.page.records import RaterRow
 from sandwiching.launch.page.tables import assignments, collection, pairs, raters, reading, writing
-from sandwiching.tasks.columns import hash_rater
 from sandwiching.tasks.pair_rows import PairRow
 from sandwiching.tasks.records import TIERS
 
@@ -73,11 +73,21 @@ def _columns(row: PairRow, gold: bool, seed: int) -> dict[str, object]:
         "references": list(row.references) or None,
         "answer": row.answer if gold else None,
         "gold": gold,
+        "served": True,
         "rank": 0.0,
         "shuffle": share("order", seed, pair.id),
         "held_weak": 0,
         "held_expert": 0,
     }
+
+
+def serve_only(engine: Engine, ids: Collection[str]) -> None:
+    """Hand out the pairs of these ids and no others from here on; gold questions stay. What is open stays open."""
+    with writing(engine) as connection:
+        connection.execute(update(pairs).values(served=False))
+        if ids:
+            one = update(pairs).where(pairs.c.pair == bindparam("named")).values(served=True)
+            connection.execute(one, [{"named": name} for name in sorted(ids)])
 
 
 def set_priorities(engine: Engine, priority: Mapping[str, float]) -> None:
@@ -109,13 +119,20 @@ def invite(engine: Engine, name: str, tier: str) -> str:
     with writing(engine) as connection:
         known = connection.execute(select(raters.c.id, raters.c.tier).where(raters.c.name == name)).one_or_none()
         if known is None:
-            row = {"name": name, "rater": hash_rater(name), "tier": tier, "token_hash": token_hash(token)}
+            salt = connection.execute(select(collection.c.salt)).scalar_one()
+            row = {"name": name, "rater": rater_id(name, salt), "tier": tier, "token_hash": token_hash(token)}
             connection.execute(insert(raters).values(judged=0, turns=0, **row))
         elif known.tier != tier:
             raise ValueError(f"rater {name!r} is {known.tier} already; a rater has one tier, so give another name")
         else:
             connection.execute(update(raters).where(raters.c.id == known.id).values(token_hash=token_hash(token)))
     return token
+
+
+def rater_id(name: str, salt: str) -> str:
+    """A rater's id in files, as tasks.columns.hash_rater makes them, but with the database's secret salt: who has the
+    file alone cannot find a person by trying names."""
+    return "r-" + hmac.new(bytes.fromhex(salt), name.encode(), hashlib.sha256).hexdigest()[:12]
 
 
 def token_hash(token: str) -> str:

@@ -4,66 +4,79 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import NormalDist, median
+from statistics import median
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Engine, func, select
 
 from sandwiching.launch.page.tables import AnyRow, assignments, pairs, raters, reading, verdicts
-from sandwiching.tasks.records import Judgement
+from sandwiching.reward_model.reliability.records import wilson_interval
+from sandwiching.tasks.atomic import write_atomic
+from sandwiching.tasks.records import Judgement, Preference, Tier
 
 CLOCK_SLACK = 1.0
 """Seconds by which the browser's measure may exceed the server's and still be believed."""
 
 
-def export_judgements(engine: Engine, path: Path, *, gold: bool = False) -> int:
-    """Write the verdicts that stand, in order of time; returns how many. gold: those on gold questions instead.
+def export_judgements(
+    engine: Engine,
+    path: Path,
+    *,
+    gold: bool = False,
+    tier: Tier | None = None,
+    pair_ids: Collection[str] | None = None,
+) -> int:
+    """Write the verdicts that stand, in order of time; returns how many. gold: those on gold questions instead. tier,
+    pair_ids: of these raters and pairs only.
 
-    Beside the columns of a Judgement: finished_a, finished_b, and `why` in the rater's own words.
-    Raises ValueError when there is none.
+    Each row stands as the rater saw it: response_a first. Beside the columns of a Judgement: finished_a, finished_b,
+    and `why` in the rater's own words. Raises ValueError when there is none.
     """
-    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in _judgements(engine, gold)]
+    rows = [row for row in _standing_verdicts(engine) if row.gold == gold and tier in (None, row.tier)]
+    if pair_ids is not None:
+        rows = [row for row in rows if row.pair in pair_ids]
+    lines = [json.dumps(_columns(row), ensure_ascii=False) + "\n" for row in rows]
     if not lines:
-        raise ValueError("nothing has been judged yet" if not gold else "no gold question has been judged yet")
+        what = "no gold question has" if gold else "nothing has" if pair_ids is None else "none of these pairs has"
+        raise ValueError(f"{what} been judged yet{'' if tier is None else f' by {tier} raters'}")
     path.parent.mkdir(parents=True, exist_ok=True)
     content = "".join(lines).encode()
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
-    unfinished.replace(path)
+    write_atomic(path, gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
     return len(lines)
 
 
-def _judgements(engine: Engine, gold: bool) -> Iterator[dict[str, Any]]:
-    for row in _standing_verdicts(engine):
-        if row.gold != gold:
-            continue
-        judgement = Judgement(
-            prompt=row.prompt,
-            response_a=row.response_a,
-            response_b=row.response_b,
-            preference=row.preference,
-            rater=row.rater,
-            tier=row.tier,
-            confidence=row.confidence,
-            seconds=round(believed_seconds(row.client_seconds, row.server_seconds), 2),
-            group=row.group,
-            pair=row.pair,
-            shown=shown(row.shown, row.tier, row.source, row.references),
-        )
-        columns = {**asdict(judgement), "why": row.why}
-        kept = {name: value for name, value in columns.items() if value is not None}
-        yield {**kept, "finished_a": row.finished_a, "finished_b": row.finished_b}
+def _columns(row: AnyRow) -> dict[str, Any]:
+    """One verdict as a row of a file of judgements."""
+    first = ((row.response_a, row.finished_a), (row.response_b, row.finished_b))
+    (response_a, finished_a), (response_b, finished_b) = first if row.shown == "ab" else reversed(first)
+    turned: dict[str, Preference] = {"a": "b", "b": "a", "tie": "tie"}
+    judgement = Judgement(
+        prompt=row.prompt,
+        response_a=response_a,
+        response_b=response_b,
+        preference=row.preference if row.shown == "ab" else turned[row.preference],
+        rater=row.rater,
+        tier=row.tier,
+        confidence=row.confidence,
+        seconds=round(believed_seconds(row.client_seconds, row.server_seconds), 2),
+        group=row.group,
+        pair=row.pair,
+        shown=shown(row.tier, row.source, row.references),
+    )
+    columns = {**asdict(judgement), "why": row.why}
+    kept = {name: value for name, value in columns.items() if value is not None}
+    return {**kept, "finished_a": finished_a, "finished_b": finished_b}
 
 
-def shown(sides: str, tier: str, source: str | None, references: list[str] | None) -> str:
-    """The column `shown`: ab or ba, whichever stood first, and what an expert saw beside: ba+source+references."""
+def shown(tier: str, source: str | None, references: list[str] | None) -> str:
+    """The column `shown`: ab (the row stands as it was shown), and what an expert saw beside: ab+source+references."""
     beside = [name for name, value in (("source", source), ("references", references)) if value and tier == "expert"]
-    return "+".join([sides, *beside])
+    return "+".join(["ab", *beside])
 
 
 def believed_seconds(client: float | None, server: float) -> float:
@@ -141,14 +154,10 @@ def _standing(rater: AnyRow, rows: list[AnyRow], skipped: int, undone: int) -> S
         gold_right=right,
         gold_answered=len(asked),
         gold_accuracy=right / len(asked) if asked else None,
-        gold_interval=wilson(right, len(asked)) if asked else None,
+        gold_interval=_interval(right, len(asked)) if asked else None,
     )
 
 
-def wilson(right: int, total: int, level: float = 0.95) -> tuple[float, float]:
-    """Interval of a proportion (Wilson, JASA 1927), which holds for few answers and for all right."""
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    share, spread = right / total, z * z / total
-    middle = (share + spread / 2) / (1 + spread)
-    half = (z / (1 + spread)) * (share * (1 - share) / total + spread / (4 * total)) ** 0.5
-    return max(0.0, middle - half), min(1.0, middle + half)
+def _interval(right: int, answered: int) -> tuple[float, float]:
+    low, high = wilson_interval(np.array([right]), np.array([answered]))
+    return float(low[0]), float(high[0])

@@ -1,4 +1,4 @@
-"""Where the page's pairs come from: the finished `pairs` artifact of a run, or a JSONL file of pairs."""
+"""Where the page's pairs come from: a finished `pairs` or `choice` artifact of a run, or a JSONL file of pairs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sandwiching.training.artifacts import read_manifest
 
 DATABASE = "raters.sqlite"
 ARTIFACT_FILE = "pairs.jsonl.gz"
-"""What the stage `pairs` writes into its artifact."""
+"""What the stages `pairs` and `choice` write into their artifacts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,26 +42,41 @@ def default_database(run: str) -> str:
 
 
 def read_source(run: str, name: str | None = None) -> Source:
-    """The pairs of a run or a file; name: of the pairs artifact, where a run has several.
+    """The pairs of a run or a file; name: of the pairs or choice artifact, where a run has several.
 
     Raises ValueError when there are none, or several and no name; BrokenArtifact when the artifact is not whole.
     """
     path = place(run)
     if path.is_file():
         return Source(read_pair_rows(path), None)
-    found = {link.name: link for link in sorted((path / "artifacts").glob("pairs*"))}
+    task = load(str(path / "config.yaml")).task
+    return Source(with_references(task, _artifact_rows(path, name)), task)
+
+
+def pair_ids(run: str, name: str) -> set[str]:
+    """Ids of the pairs of one of a run's artifacts. Raises as read_source."""
+    path = place(run)
+    if path.is_file():
+        raise ValueError(f"--pairs: {path} is one file of pairs, and no run that has several sets; leave it out")
+    return {row.pair.id for row in _artifact_rows(path, name)}
+
+
+def _artifact_rows(run: Path, name: str | None) -> list[PairRow]:
+    """Without a name: what the run's only choice of pairs holds, or else its only pairs."""
+    kinds = [sorted((run / "artifacts").glob(f"{stage}*")) for stage in ("choice", "pairs")]
+    found = {link.name: link for links in kinds for link in links}
     if not found:
         raise ValueError(
-            f"{path}: the run has no pairs yet; make them with `sandwich run CONFIG --only pairs`, or give a JSONL file"
+            f"{run}: the run has no pairs yet; make them with `sandwich run CONFIG --only pairs`, or give a JSONL file"
         )
-    if name is None and len(found) > 1:
-        raise ValueError(f"{path}: the run has several sets of pairs; choose one by --pairs: {', '.join(found)}")
+    asked = kinds[0] or kinds[1]
+    if name is None and len(asked) > 1:
+        raise ValueError(f"{run}: the run has several sets of pairs; choose one by --pairs: {', '.join(found)}")
     if name is not None and name not in found:
         raise ValueError(f"--pairs: the run has no {name!r}; it has {', '.join(found)}")
-    artifact = found[name or next(iter(found))]
+    artifact = found[name or asked[0].name]
     read_manifest(artifact, check_hashes=True)
-    task = load(str(path / "config.yaml")).task
-    return Source(with_references(task, read_pair_rows(artifact / ARTIFACT_FILE)), task)
+    return read_pair_rows(artifact / ARTIFACT_FILE)
 
 
 def gold_questions(source: Source, file: Path | None, count: int) -> tuple[list[PairRow], list[PairRow]]:

@@ -5,6 +5,7 @@ collection (one row) | raters | pairs | assignments (a rater and a pair, once) |
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,11 +37,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 
-SCHEMA = 1
+SCHEMA = 2
 """Of the tables below; a database of another one is refused."""
 LOCK_SECONDS = 30
 """How long a transaction waits for the one before it."""
 CONNECTIONS = 16
+SALT_BYTES = 32
 
 _QUEUE = Lock()
 
@@ -54,6 +56,7 @@ collection = Table(
     Column("id", Integer, primary_key=True),
     Column("schema", Integer, nullable=False),
     Column("seed", BigInteger, nullable=False),
+    Column("salt", String(64), nullable=False, comment="secret, hexadecimal: what names of raters are hashed with"),
     Column("held_weak", Integer, nullable=False, comment="labels judged or being judged, gold questions apart"),
     Column("held_expert", Integer, nullable=False),
     CheckConstraint("id = 1", name="one_collection"),
@@ -87,12 +90,13 @@ pairs = Table(
     Column("references", JSON(none_as_null=True)),
     Column("answer", String(3), comment="the verdict known to be right, of a gold question"),
     Column("gold", Boolean, nullable=False),
+    Column("served", Boolean, nullable=False, comment="whether it is handed out, unless it is a gold question"),
     Column("rank", Float, nullable=False, comment="lower comes first: less the priority"),
     Column("shuffle", Float, nullable=False, comment="random order among equals"),
     Column("held_weak", Integer, nullable=False, comment="judged or being judged"),
     Column("held_expert", Integer, nullable=False),
-    Index("next_for_weak", "gold", "rank", "held_weak", "shuffle"),
-    Index("next_for_expert", "gold", "rank", "held_expert", "shuffle"),
+    Index("next_for_weak", "gold", "served", "rank", "held_weak", "shuffle"),
+    Index("next_for_expert", "gold", "served", "rank", "held_expert", "shuffle"),
 )
 
 assignments = Table(
@@ -182,7 +186,8 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def create(engine: Engine, seed: int = 0) -> None:
-    """Make the tables where they are missing. seed: of sides and order; the first call's stays.
+    """Make the tables where they are missing. seed: of sides and order; the first call's stays, and so does the salt
+    that it draws.
 
     Raises ValueError when the database cannot be opened, or holds another version's tables.
     """
@@ -191,9 +196,8 @@ def create(engine: Engine, seed: int = 0) -> None:
         with engine.execution_options(writes=True).begin() as connection:
             found = connection.execute(select(collection.c.schema)).scalar()
             if found is None:
-                connection.execute(
-                    collection.insert().values(id=1, schema=SCHEMA, seed=seed, held_weak=0, held_expert=0)
-                )
+                first = {"id": 1, "schema": SCHEMA, "seed": seed, "salt": secrets.token_hex(SALT_BYTES)}
+                connection.execute(collection.insert().values(held_weak=0, held_expert=0, **first))
     except OperationalError as error:
         raise ValueError(f"--database: {engine.url!r} cannot be opened: {error.orig}") from error
     if found not in (None, SCHEMA):

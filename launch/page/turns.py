@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 
-from sqlalchemy import Connection, bindparam, exists, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, exists, insert, or_, select, update
 
 from sandwiching.launch.page.collect import share
 from sandwiching.launch.page.records import RaterRow, Terms
@@ -24,14 +24,16 @@ _NEW = select(pairs.c.id, pairs.c.pair, pairs.c.gold).where(~_MET).limit(1)
 _NEW_GOLD = _NEW.where(pairs.c.gold).order_by(pairs.c.shuffle)
 _HELD = {tier: pairs.c[f"held_{tier}"] for tier in TIERS}
 _NEW_PAIR = {
-    tier: _NEW.where(~pairs.c.gold, held < bindparam("labels")).order_by(pairs.c.rank, held, pairs.c.shuffle)
+    tier: _NEW.where(~pairs.c.gold, pairs.c.served, held < bindparam("labels")).order_by(
+        pairs.c.rank, held, pairs.c.shuffle
+    )
     for tier, held in _HELD.items()
 }
 _RELEASED = {
     tier: select(assignments.c.id, assignments.c.pair_id, pairs.c.gold)
     .join(pairs)
     .where(assignments.c.rater_id == bindparam("rater"), assignments.c.state == "released")
-    .where(or_(pairs.c.gold, held < bindparam("labels")))
+    .where(or_(pairs.c.gold, and_(pairs.c.served, held < bindparam("labels"))))
     .order_by(assignments.c.opened)
     .limit(1)
     for tier, held in _HELD.items()

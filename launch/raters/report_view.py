@@ -60,7 +60,7 @@ def signal_table(report: RaterReport) -> Table:
     _add(table, ["parts of the panel without common pairs", str(shared.components)])
     if gate.split_half is not None:
         half = gate.split_half
-        said = f"{half.agreement:.3f} [{half.low:.3f}, {half.high:.3f}]"
+        said = f"{half.agreement:.3f} [{half.low:.3f}, {half.high:.3f}], {half.groups} groups"
         _add(table, ["split-half agreement, ties half", said])
         decided = NONE if half.decided is None else f"{half.decided:.3f}"
         _add(table, ["split-half agreement where both decide", decided])

@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.console import Console
@@ -22,12 +22,17 @@ from sandwiching.launch.arguments import AsJson
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from sandwiching.tasks.records import Tier
+
 Run = Annotated[str, typer.Argument(help="A run's folder or name, or a JSONL file of pairs.")]
 Database = Annotated[
     str | None,
     typer.Option(
         help="A SQLite file or postgresql://user@host/name. [default: in the run's folder]", show_default=False
     ),
+]
+Pairs = Annotated[
+    str | None, typer.Option(help="Which pairs, where the run has several: an artifact's name, as choice-seed0-round1.")
 ]
 page_app = typer.Typer()
 """Its commands become those of `sandwich raters`."""
@@ -39,7 +44,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 def serve_command(
     run: Run,
     database: Database = None,
-    pairs: Annotated[str | None, typer.Option(help="Which pairs, where the run has several.")] = None,
+    pairs: Pairs = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8420,
     labels_per_pair: Annotated[int, typer.Option(help="Weak raters a pair.")] = 3,
@@ -56,7 +61,7 @@ def serve_command(
     hold: Annotated[float, typer.Option(help="Minutes until a pair that was not judged goes to others.")] = 30.0,
 ) -> None:
     """Serve the page for people over a run's pairs, until stopped. Raters come by the links of `raters invite`."""
-    from sandwiching.launch.page.collect import add_pairs, count_pairs, set_priorities
+    from sandwiching.launch.page.collect import add_pairs, count_pairs, serve_only, set_priorities
     from sandwiching.launch.page.records import Terms
     from sandwiching.launch.page.server import serve
     from sandwiching.launch.page.sources import gold_questions as divided
@@ -76,6 +81,7 @@ def serve_command(
     engine = _engine(run, database)
     add_pairs(engine, known, gold=True)
     add_pairs(engine, rows, gold=False)
+    serve_only(engine, {row.pair.id for row in rows})
     set_priorities(engine, {} if priority is None else read_priorities(priority))
     say = partial(Console(stderr=True).print, highlight=False, soft_wrap=True)
     ordinary, questions = count_pairs(engine)
@@ -111,12 +117,19 @@ def export_command(
     run: Run,
     to: Annotated[Path, typer.Argument(help="The JSONL file to write; gzip when it ends in .gz.")],
     database: Database = None,
+    pairs: Pairs = None,
+    tier: Annotated[str | None, typer.Option(help="Only of weak raters, or of expert ones.")] = None,
     gold: Annotated[bool, typer.Option("--gold", help="The answers to gold questions instead.")] = False,
 ) -> None:
-    """Write the judgements as a file that `data.judgements` takes."""
+    """Write the judgements as a file that `data.judgements`, and `judgements.people` with --pairs and --tier, take."""
     from sandwiching.launch.page.export import export_judgements
+    from sandwiching.launch.page.sources import pair_ids
+    from sandwiching.tasks.records import TIERS
 
-    count = export_judgements(_existing(run, database), to, gold=gold)
+    if tier is not None and tier not in TIERS:
+        raise ValueError(f"--tier: must be weak or expert, is {tier!r}")
+    ids = None if pairs is None else pair_ids(run, pairs)
+    count = export_judgements(_existing(run, database), to, gold=gold, tier=cast("Tier | None", tier), pair_ids=ids)
     typer.echo(f"{count} judgements in {to}", err=True)
 
 

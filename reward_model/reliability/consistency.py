@@ -2,7 +2,7 @@
 that all share.
 
 Which response of a pair is first is arbitrary, so that every measure is the same however pairs are turned.
-Shapes: E votes, P pairs.
+Shapes: E votes, P pairs, G groups of pairs.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sandwiching.reward_model.reliability.records import NORMAL_95
-from sandwiching.reward_model.reliability.votes import Votes, totals
+from sandwiching.reward_model.reliability.student_t import t_critical
+from sandwiching.reward_model.reliability.votes import Floats, Ints, Votes, totals
 
 
 @dataclass(frozen=True, slots=True)
 class SplitHalf:
     """Agreement of the majorities of two halves of a pair's raters, a tie of either counting half; .5 is chance.
 
-    Mean over pairs with two votes or more, and its 95 % interval over pairs. decided: the same over splits in which
-    neither half is level, None where there is none.
+    Mean over pairs with two votes or more, and its 95 % interval over their groups, since pairs of one group share
+    what makes them easy: 0..1 where there is one group only. decided: the same over splits in which neither half is
+    level, None where there is none.
     """
 
     agreement: float
@@ -29,10 +30,12 @@ class SplitHalf:
     high: float
     decided: float | None
     pairs: int
+    groups: int
 
 
-def split_half(votes: Votes, seed: int, splits: int = 20) -> SplitHalf | None:
-    """Over random splits; of an odd number of raters one half has one more. None where no pair has two votes."""
+def split_half(votes: Votes, group_P: Ints, seed: int, splits: int = 20) -> SplitHalf | None:
+    """Over random splits; of an odd number of raters one half has one more. group_P: codes of what pairs are clustered
+    by. None where no pair has two votes."""
     random = np.random.default_rng(seed)
     count_P = votes.by_pair(np.ones(len(votes)))
     enough_P = count_P > 1
@@ -52,8 +55,23 @@ def split_half(votes: Votes, seed: int, splits: int = 20) -> SplitHalf | None:
         decided_P += np.abs(product_P) / splits
     agrees_P = (1 + same_P[enough_P]) / 2
     decided = (1 + float(same_P.sum() / decided_P.sum())) / 2 if decided_P.any() else None
-    mean, half = float(agrees_P.mean()), NORMAL_95 * float(agrees_P.std()) / math.sqrt(len(agrees_P))
-    return SplitHalf(mean, mean - half, mean + half, decided, len(agrees_P))
+    mean, half, groups = clustered_mean(agrees_P, group_P[enough_P])
+    return SplitHalf(mean, max(mean - half, 0.0), min(mean + half, 1.0), decided, len(agrees_P), groups)
+
+
+def clustered_mean(value_P: Floats, group_P: Ints) -> tuple[float, float, int]:
+    """Mean over pairs, half of its 95 % interval, and the number of groups.
+
+    Groups are independent, pairs within one need not be (Liang and Zeger, 1986): the variance is that of the groups'
+    summed residuals, times G / (G - 1), and t has G - 1 degrees of freedom. Infinite for one group.
+    """
+    codes, group_N = np.unique(group_P, return_inverse=True)
+    mean, groups = float(value_P.mean()), len(codes)
+    if groups < 2:
+        return mean, math.inf, groups
+    sum_G = totals(group_N, value_P - mean, groups)
+    error = math.sqrt(groups / (groups - 1) * float(sum_G @ sum_G)) / len(value_P)
+    return mean, t_critical(0.95, groups - 1) * error, groups
 
 
 def krippendorff_alpha(votes: Votes) -> float | None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from sandwiching.reward_model.reliability.consistency import SplitHalf, krippendorff_alpha, permutation_p, split_half
 from sandwiching.reward_model.reliability.repeated import Copied, copied_share
-from sandwiching.reward_model.reliability.votes import Floats, Votes
+from sandwiching.reward_model.reliability.votes import Floats, Ints, Votes
 
 Verdict = Literal["YES", "NO", "DUPLICATES"]
 NECESSARY = "Consistency is necessary, not sufficient: a bias that all raters share passes every such test."
@@ -38,16 +38,24 @@ class Gate:
 
 
 def judge_signal(
-    votes: Votes, score_first_E: Floats, score_second_E: Floats, *, permutations: int, max_p: float, seed: int
+    votes: Votes,
+    group_P: Ints,
+    score_first_E: Floats,
+    score_second_E: Floats,
+    *,
+    permutations: int,
+    max_p: float,
+    seed: int,
 ) -> Gate:
-    """The gate over votes and their ratings (nan where a rater gave none), both in the order of the votes.
+    """The gate over votes and their ratings (nan where a rater gave none), both in the order of the votes; group_P:
+    codes of what pairs are clustered by.
 
     Raises ValueError when no p can be as low as max_p.
     """
     if max_p * (permutations + 1) < 1:
         raise ValueError(f"{permutations} permutations give no p below {1 / (permutations + 1):.3g}: max_p is {max_p}")
     copied_pairs, copied_items = _copied(votes, score_first_E, score_second_E)
-    halves, p = split_half(votes, seed), permutation_p(votes, seed, permutations)
+    halves, p = split_half(votes, group_P, seed), permutation_p(votes, seed, permutations)
     verdict, sentence = _verdict(halves, p, max_p, copied_pairs, copied_items)
     return Gate(verdict, sentence, halves, krippendorff_alpha(votes), p, copied_pairs, copied_items)
 
@@ -92,5 +100,6 @@ def _verdict(
     if p > max_p:
         return "NO", f"The raters agree no more than raters who do not look ({numbers})."
     if halves.low <= 0.5:
-        return "NO", f"Too few pairs, or too little agreement, to tell a signal from chance ({numbers})."
+        few = f"{halves.pairs} pairs in {halves.groups} group{'s' * (halves.groups > 1)}"
+        return "NO", f"Too few groups of pairs ({few}), or too little agreement, to tell it from chance ({numbers})."
     return "YES", f"The raters agree more than chance explains ({numbers}). {NECESSARY}"

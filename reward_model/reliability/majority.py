@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from sandwiching.reward_model.reliability.population import learned_population
-from sandwiching.reward_model.reliability.records import NORMAL_95, Reliability
+from sandwiching.reward_model.reliability.records import Reliability, wilson_interval
 from sandwiching.reward_model.reliability.votes import Votes
 
 
@@ -25,10 +25,5 @@ def majority(votes: Votes) -> Reliability:
     right_K, wrong_K = votes.by_rater(agrees_E > 0), votes.by_rater(agrees_E < 0)
     count_K = right_K + wrong_K
     share_K = np.where(count_K > 0, right_K / np.maximum(count_K, 1), 0.5)
-    square = NORMAL_95**2
-    center_K = (right_K + square / 2) / (count_K + square)
-    half_K = NORMAL_95 / (count_K + square) * np.sqrt(count_K * share_K * (1 - share_K) + square / 4)
     population = learned_population(right_K, wrong_K)
-    return Reliability(
-        soft_P, share_K, center_K - half_K, center_K + half_K, count_K, population.mean, population.spread
-    )
+    return Reliability(soft_P, share_K, *wilson_interval(right_K, count_K), count_K, population.mean, population.spread)

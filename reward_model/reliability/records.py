@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sandwiching.reward_model.reliability.votes import Bools, Floats, sigmoid
+from sandwiching.reward_model.reliability.votes import Bools, Floats, Ints, sigmoid
 
 NORMAL_95 = 1.959963984540054
 """Half width of a 95 % interval in standard errors."""
@@ -46,6 +46,16 @@ class Reliability:
     def adversary_K(self) -> Bools:
         """Trusted raters whose whole interval is below chance."""
         return self.trusted_K & (self.high_K < 0.5)
+
+
+def wilson_interval(right_K: Floats | Ints, count_K: Floats | Ints) -> tuple[Floats, Floats]:
+    """95 % limits of shares right / count [K] (Wilson, JASA 1927), which hold for few and for all right; 0 and 1 for
+    none."""
+    square = NORMAL_95**2
+    share_K = np.where(count_K > 0, right_K / np.maximum(count_K, 1), 0.5)
+    center_K = (right_K + square / 2) / (count_K + square)
+    half_K = NORMAL_95 / (count_K + square) * np.sqrt(count_K * share_K * (1 - share_K) + square / 4)
+    return np.maximum(center_K - half_K, 0.0), np.minimum(center_K + half_K, 1.0)
 
 
 def logit_interval(center_K: Floats, information_K: Floats) -> tuple[Floats, Floats]:

@@ -46,3 +46,23 @@ def test_arms_may_choose_otherwise() -> None:
     assert arm_config(config, "weak").labels.choose == "uniform"
     assert arm_config(config, "variance").labels.choose == "variance"
     assert arm_config(config, "variance").labels.rounds == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["judgements.people.weak=a.jsonl"], r"judgements\.raters=task; set judgements\.raters=people"),
+        (
+            ["judgements.raters=people", "judgements.people.weak=a.jsonl", "labels.rounds=2"],
+            r"each round has pairs of its own; name a file for each, as a-\{round\}\.jsonl",
+        ),
+        (
+            ["judgements.raters=people", "judgements.people.expert=a", "seeds=[0,1]"],
+            r"people\.expert=a: each seed has pairs of its own; name a file for each, as a-\{seed\}",
+        ),
+        (["judgements.people.wek=a"], r"judgements\.people\.wek is unknown: did you mean|judgements\.people\.weak"),
+    ],
+)
+def test_files_of_people_that_misfit(overrides: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load("tiny", overrides)

@@ -167,6 +167,38 @@ def test_who_judges_decides_what_is_learnt_from_the_weak_and_not_where_or_how_fa
     assert len({*found, judged["judgements-seed0-weak"]}) == 5
 
 
+PEOPLE = ("judgements.raters=people", "arms.ceiling=null")
+
+
+def test_what_people_said_is_in_the_key_and_where_it_lies_is_not(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("one.jsonl", "moved.jsonl", "other.jsonl")]
+    for file, said in zip(files, ("x", "x", "y"), strict=True):
+        file.write_text(said)
+    first, moved, other = (keys(graph(*PEOPLE, f"judgements.people.weak={file}")) for file in files)
+    assert first == moved
+    changed = {slug for slug in first if first[slug] != other[slug]}
+    assert changed == {slug for slug in first if slug.split("-")[0] not in ("sft", "pairs")}
+
+
+def test_without_peoples_judgements_there_is_no_key_from_there_on(tmp_path: Path) -> None:
+    built = graph(*PEOPLE, f"judgements.people.weak={tmp_path}/{{seed}}-{{round}}.jsonl", "seeds=[0,1]")
+    known = {node.slug for node in built.nodes if node.key is not None}
+    assert known == {"sft-seed0", "sft-seed1", "pairs-seed0", "pairs-seed1"}
+    assert [node.awaits for node in built.of("judgements")] == [tmp_path / "0-0.jsonl", tmp_path / "1-0.jsonl"]
+    with pytest.raises(ValueError, match=r"judgements\.people\.weak: is not set"):
+        graph(*PEOPLE)
+    both = graph(*PEOPLE, "judgements.people.weak=a", "arms.again={tier: weak, judgements: {people: {weak: b}}}")
+    assert len(both.of("judgements")) == 2, "files that are not there yet are not one file"
+
+
+def test_how_a_written_answer_is_read_is_in_the_key_where_one_is_read() -> None:
+    local = (*MODEL, "judgements.model.path=tiny")
+    judged = [graph(*local, *more).of("judgements") for more in ((), ("judgements.model.answer=text",))]
+    assert [["reader" in node.extras for node in nodes] for nodes in judged] == [[False, False], [True, False]]
+    assert "reader" not in graph().of("judgements")[0].extras
+    assert keys(graph(*local, "judgements.model.most_unread=0.5")) == keys(graph(*local))
+
+
 def test_a_critique_comes_from_the_runs_policy_or_from_a_model_of_its_own() -> None:
     local = (*MODEL, "judgements.model.path=tiny", "judgements.assistance=honest")
     policy, apart = graph(*local), graph(*local, "judgements.assistant=tiny")

@@ -1,5 +1,5 @@
-"""Labels spent in rounds, for real: PPO policies sample the next pairs, people are waited for, and the curve in one
-process is that of the stages."""
+"""Labels spent in rounds, for real: PPO policies sample the next pairs, and the curve in one process is that of the
+stages."""
 
 from __future__ import annotations
 
@@ -68,30 +68,3 @@ def test_the_curve_in_one_process_is_that_of_the_stages(sandwich, tmp_path: Path
     chosen = [judged_pairs(found[f"judgements-{arm}-seed0-weak-round1"]) for arm in ("variance", "weak")]
     assert chosen[0][:8] == chosen[1][:8]
     assert all(len(set(pairs)) == 8 for pairs in chosen)
-
-
-def test_people_are_waited_for_and_the_same_command_goes_on(sandwich, tmp_path: Path) -> None:
-    command = ["run", "tiny", "--no-ray", "--only", "judgements", "judgements.raters=people", "arms.ceiling=null"]
-    stopped = sandwich(*command, folder=tmp_path)
-    assert stopped.returncode == 3, stopped.stdout + stopped.stderr
-    run = tmp_path / "runs" / "tiny" / "artifacts"
-    waiting = (run / "judgements-seed0-weak").resolve()
-    assert str(waiting / "people.jsonl") in stopped.stderr.replace("\n", "")
-    rows = [
-        {
-            "prompt": pair.prompt.text,
-            "response_a": pair.response_a,
-            "response_b": pair.response_b,
-            "finished_a": finished_a,
-            "finished_b": finished_b,
-            "preference": "a",
-            "rater": "ann",
-            "tier": "weak",
-            "group": pair.prompt.group,
-            "pair": pair.id,
-        }
-        for pair, finished_a, finished_b in read_pairs(run / "pairs-seed0")
-    ]
-    (waiting / "people.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert sandwich(*command, folder=tmp_path).returncode == 0
-    assert judged_pairs(waiting) == [row["pair"] for row in rows]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sandwiching.tasks.chat_client import ChatClient, ChatError, ChatSettings
+from sandwiching.tasks.chat_client import ChatClient, ChatError, ChatSettings, Usage
 from sandwiching.tasks.model_raters import ModelRater, by_text
 from sandwiching.tasks.records import Pair, Prompt
 
@@ -67,6 +67,19 @@ def test_what_was_answered_before_a_failure_is_not_asked_again(chat_server: Any,
         client.write(["good", "bad"])
     assert ChatClient(settings).write(["good", "bad"]) == ["you said good", "you said bad"]
     assert chat_server.seen == {"good": 1, "bad": 4}
+
+
+def test_every_answer_is_counted_before_it_is_kept(chat_server: Any, settings: ChatSettings) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def counted(usage: Usage) -> None:
+        seen.append((usage.requests, len(list(settings.cache.rglob("*.json")))))
+        if usage.requests == 3:
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        ChatClient(replace(settings, concurrency=1), counted=counted).write([f"word {number}" for number in range(5)])
+    assert seen == [(1, 0), (2, 1), (3, 2)], "the third was paid, and is asked again"
 
 
 @pytest.mark.parametrize(("status", "remedy"), [(401, "check the key"), (400, "check judgements.model")])

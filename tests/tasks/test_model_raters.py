@@ -8,14 +8,15 @@ from collections.abc import Sequence
 import pytest
 
 from sandwiching.tasks.model_raters import (
+    BothOrders,
     Critic,
     ModelRater,
+    Said,
     by_choice,
     by_text,
     combined,
     question,
     quoted,
-    read_verdict,
 )
 from sandwiching.tasks.records import Pair, Prompt
 
@@ -73,35 +74,14 @@ def test_a_model_that_takes_the_first_whatever_it_is_learns_nothing_from_the_sid
         (0.9, 0.3, "average", ("a", 0.6)),
         (0.9, 0.3, "tie", ("tie", 0.5)),
         (0.1, 0.2, "tie", ("b", 0.85)),
-        (None, 1.0, "average", ("a", 0.75)),
-        (None, 1.0, "tie", ("tie", 0.5)),
-        (None, None, "average", ("tie", 0.5)),
+        ("hm", 1.0, "average", ("a", 0.75)),
+        ("hm", 1.0, "tie", ("tie", 0.5)),
+        ("hm", "er", "average", ("tie", 0.5)),
     ],
 )
-def test_combined(first: float | None, second: float | None, disagreement: str, expected: tuple[str, float]) -> None:
-    preference, confidence = combined(first, second, disagreement)
+def test_combined(first: Said, second: Said, disagreement: str, expected: tuple[str, float]) -> None:
+    preference, confidence = combined(BothOrders(first, second), disagreement)
     assert (preference, pytest.approx(confidence)) == expected
-
-
-@pytest.mark.parametrize(
-    ("answer", "verdict"),
-    [
-        ("A", 1.0),
-        ("B.", 0.0),
-        (" **A** ", 1.0),
-        ("tie", 0.5),
-        ("Tie.", 0.5),
-        ("B\nA is wrong.", 0.0),
-        ("A better answer is B", 0.0),
-        ("The better response is A, since B is wrong.", 1.0),
-        ("Response A is wrong. So the answer is: B", 0.0),
-        ("I cannot tell.", None),
-        ("A man walks by.", None),
-        ("", None),
-    ],
-)
-def test_verdicts_are_read(answer: str, verdict: float | None) -> None:
-    assert read_verdict(answer) == verdict
 
 
 def test_an_answer_without_a_verdict_counts_as_none() -> None:
@@ -109,7 +89,9 @@ def test_an_answer_without_a_verdict_counts_as_none() -> None:
         def write(self, prompts: Sequence[str]) -> list[str]:
             return ["hm"] * len(prompts)
 
-    verdict = ModelRater("m", "weak", by_text(Mumbler())).judge(PAIR)
+    rater = ModelRater("m", "weak", by_text(Mumbler()))
+    assert rater.ask([PAIR], [None])[0].unread == ["hm", "hm"]
+    verdict = rater.judge(PAIR)
     assert (verdict.preference, verdict.shown) == (
         "tie",
         "both orders; P(a) not given with a first, not given with b first",

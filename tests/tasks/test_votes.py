@@ -13,6 +13,7 @@ from sandwiching.tasks.columns import prompt_id
 from sandwiching.tasks.habits import boldness, word_count
 from sandwiching.tasks.records import Judgement, Preference
 from sandwiching.tasks.votes import habits_table, ratio, votes_of
+from sandwiching.training.vote_table import vote_table
 
 PREFERENCES: list[Preference] = ["a", "b", "tie"]
 TEXTS = ["no", "yes it is", "it is definitely so", "I think so", "perhaps not today"]
@@ -20,10 +21,14 @@ TEXTS = ["no", "yes it is", "it is definitely so", "I think so", "perhaps not to
 
 def crowd(seed: int = 0) -> list[Judgement]:
     draw = random.Random(seed)
-    rows = []
+    rows, seen = [], set()
     for number, (a, b) in enumerate(itertools.permutations(TEXTS, 2)):
         for rater in draw.sample(range(8), 4):
             preference: Preference = draw.choice(PREFERENCES)
+            asked = (number % 7, frozenset((a, b)), rater)
+            if asked in seen:
+                continue
+            seen.add(asked)
             rows.append(
                 Judgement(f"prompt {number % 7}", a, b, preference, f"r{rater}", "weak", group=f"g{number % 4}")
             )
@@ -94,6 +99,23 @@ def test_the_variance_between_raters_is_that_of_their_skill_and_not_of_their_luc
     same = habits_table(votes_of(planted(0.8, 0.8), {}), 2.0)["variance of that between raters"]
     assert same.estimate == pytest.approx(0.0, abs=0.001)
     assert same.high - same.low < 0.002
+
+
+def test_pairs_are_those_of_the_report_and_a_rater_votes_once_on_each() -> None:
+    rows = [
+        Judgement("q", "x", "y", "a", "r", "weak", pair="1"),
+        Judgement("q", "y", "x", "a", "r", "weak", pair="1"),
+        Judgement("q", "y", "x", "a", "r", "weak", pair="2"),
+        Judgement("q", "y", "x", "b", "s", "weak", pair="1"),
+        Judgement("q", "x", "y", "b", "s", "weak"),
+        Judgement("another", "x", "y", "b", "s", "weak", pair="1"),
+    ]
+    found, report = votes_of(rows, {}), vote_table(rows)
+    assert found.pair_V.tolist() == report.votes.pair_E.tolist() == [0, 1, 0, 2, 3]
+    assert found.outcome_V.tolist() == [1, -1, 1, -1, -1]
+    assert report.votes.sign_E.tolist() == [1, 1, 1, -1, -1], "by the way around that a pair was first shown"
+    assert (report.repeated, len(rows) - found.votes) == (1, 1)
+    assert len({pair.id for pair in found.pairs}) == 4
 
 
 def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:

@@ -22,11 +22,13 @@ from sandwiching.configs.schema import (
 )
 from sandwiching.launch.local import LocalRoles
 from sandwiching.tasks.capitals import Capitals
+from sandwiching.tasks.chat_client import ChatError
 from sandwiching.tasks.readers import JudgementRow, read_judgements, write_judgements
 from sandwiching.tasks.records import Judgement
 from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.judgements import FILE, collect_judgements
 from sandwiching.training.language_model import language_model
+from sandwiching.training.pairs import read_pairs
 
 CAPITALS = CapitalsTask(name="capitals", max_prompts=6, raters=4)
 
@@ -62,7 +64,7 @@ def collect(
     **changed: Any,
 ) -> tuple[list[JudgementRow], dict[str, float]]:
     resources = ResourcesConfig(rollout_batch=8)
-    given: dict[str, Any] = {"task": CAPITALS, "data": DataConfig(), **changed}
+    given: dict[str, Any] = {"task": CAPITALS, "data": DataConfig(), "labels": LabelsConfig(), **changed}
     metrics = collect_judgements(
         judgements=judgements,
         labels=LabelsConfig(),
@@ -101,16 +103,11 @@ def test_a_local_model_judges_with_the_help_of_another(
     settings.assistant = None
     policy, _ = collect(stage_folder("policy"), {"pairs": pairs, "sft": sft}, settings)
     assert policy == helped
-    text, _ = collect(
-        stage_folder("text"),
-        {"pairs": pairs},
-        JudgementsConfig(
-            raters_per_pair=1,
-            raters="model",
-            model=ModelRaterConfig(path=str(tiny), answer="text", max_new_tokens=4, disagreement="tie"),
-        ),
-    )
+    written = ModelRaterConfig(path=str(tiny), answer="text", max_new_tokens=4, disagreement="tie", most_unread=1.0)
+    settings = JudgementsConfig(raters_per_pair=1, raters="model", model=written)
+    text, metrics = collect(stage_folder("text"), {"pairs": pairs}, settings)
     assert {row.judgement.preference for row in text} <= {"a", "b", "tie"}
+    assert metrics["judgements/unread"] == 1.0, "a model of random weights says nothing"
 
 
 def test_a_server_judges_and_a_restart_asks_nothing_again(
@@ -130,13 +127,14 @@ def test_a_server_judges_and_a_restart_asks_nothing_again(
     settings = JudgementsConfig(raters_per_pair=1, raters="model", model=model)
     folder = stage_folder("server")
     rows, metrics = collect(folder, {"pairs": pairs}, settings)
+    assert metrics["judgements/unread"] == 0
     # The server takes the longer response.
     assert {row.judgement.preference for row in rows} == {"b"}
     assert metrics["judgements/requests"] == 12
     assert metrics["judgements/retries"] == 1
     assert metrics["judgements/cost"] == metrics["judgements/tokens_in"] + metrics["judgements/tokens_out"] > 0
     assert chat_server.keys == {"Bearer sk-secret"}
-    for file in folder.cache.glob("judged_*.json"):
+    for file in folder.cache.glob("orders_*.json"):
         file.unlink()
     asked = chat_server.seen.total()
     again, more = collect(folder, {"pairs": pairs}, settings)
@@ -144,6 +142,40 @@ def test_a_server_judges_and_a_restart_asks_nothing_again(
     assert chat_server.seen.total() == asked
     assert (more["judgements/requests"], more["judgements/cached"]) == (12, 12)
     assert not [file for file in folder.path.rglob("*") if file.is_file() and b"sk-secret" in file.read_bytes()]
+
+
+def test_what_a_killed_attempt_paid_is_counted(
+    pairs: Path, stage_folder: Callable[[str], StageFolder], chat_server: Any
+) -> None:
+    # Four pairs of six are answered; the server refuses the rest for good.
+    model = ModelRaterConfig(url=chat_server.url, name="m", answer="text", concurrency=1, retries=0)
+    settings = JudgementsConfig(raters_per_pair=1, raters="model", model=model)
+    last = read_pairs(pairs)[4][0].prompt.text
+    chat_server.trouble = {str(last): [400]}
+    folder = stage_folder("server")
+    with pytest.raises(ChatError):
+        collect(folder, {"pairs": pairs}, settings)
+    paid = json.loads((folder.cache / "usage.json").read_text())["requests"]
+    assert paid == 4
+    _, metrics = collect(folder, {"pairs": pairs}, settings)
+    assert metrics["judgements/requests"] == 12, "each question once"
+
+
+def test_too_many_answers_without_a_verdict_stop_the_stage_and_are_shown(
+    pairs: Path, stage_folder: Callable[[str], StageFolder], chat_server: Any
+) -> None:
+    chat_server.says = "It depends on whether A is better than B."
+    model = ModelRaterConfig(url=chat_server.url, name="some-model", answer="text")
+    folder = stage_folder("server")
+    with pytest.raises(ValueError, match=r"12 of 12 answers .*'It depends on .*most_unread=0\.1") as refused:
+        collect(folder, {"pairs": pairs}, JudgementsConfig(raters_per_pair=1, raters="model", model=model))
+    assert str(refused.value).count("It depends") == 1
+    model.most_unread = 1.0
+    asked = chat_server.seen.total()
+    rows, metrics = collect(folder, {"pairs": pairs}, JudgementsConfig(raters_per_pair=1, raters="model", model=model))
+    assert {(row.judgement.preference, row.judgement.confidence) for row in rows} == {("tie", 0.5)}
+    assert metrics["judgements/unread"] == 1.0
+    assert chat_server.seen.total() == asked, "what was answered is kept"
 
 
 def test_simulated_people_judge_a_files_pairs_anew(

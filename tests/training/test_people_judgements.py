@@ -1,4 +1,4 @@
-"""A stage whose raters are people: it stops until their file is there, and refuses one of other pairs."""
+"""A stage whose raters are people: it reads their file, and refuses one of other pairs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from sandwiching.configs.schema import CapitalsTask, DataConfig, JudgementsConfig, LabelsConfig, ResourcesConfig
-from sandwiching.launch.failures import ExitCode, explain
+from sandwiching.configs.schema import (
+    CapitalsTask,
+    DataConfig,
+    JudgementsConfig,
+    LabelsConfig,
+    PeopleFiles,
+    ResourcesConfig,
+)
 from sandwiching.tasks.readers import hash_rater, read_judgements, write_judgements
 from sandwiching.tasks.records import Judgement, Preference, Tier
-from sandwiching.training.artifacts import StageFolder, WaitingForPeople
+from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.judgements import FILE, collect_judgements
 from sandwiching.training.pairs import FILE as PAIRS_FILE
 
@@ -42,13 +48,13 @@ def ended(rows: list[Judgement]) -> tuple[list[bool], list[bool]]:
     return first, [not one for one in first]
 
 
-def run(folder: Path, parents: dict[str, Path], raters="people") -> dict[str, float]:
+def run(folder: Path, parents: dict[str, Path], people: Path) -> dict[str, float]:
     folder.mkdir(exist_ok=True)
     (folder / "attempt").write_text("1")
     return collect_judgements(
         task=CapitalsTask(name="capitals"),
         data=DataConfig(),
-        judgements=JudgementsConfig(raters=raters),
+        judgements=JudgementsConfig(raters="people", people=PeopleFiles(weak=str(people))),
         labels=LabelsConfig(),
         seed=0,
         tier="weak",
@@ -67,23 +73,11 @@ def parents(tmp_path: Path) -> dict[str, Path]:
     return {"pairs": tmp_path / "pairs"}
 
 
-def test_it_stops_and_says_what_is_to_be_judged_and_where_it_waits(parents, tmp_path) -> None:
-    with pytest.raises(WaitingForPeople) as stopped:
-        run(tmp_path / "stage", parents)
-    code, said = explain(stopped.value)
-    assert code == ExitCode.NEEDS_PEOPLE
-    assert str(parents["pairs"] / "pairs.jsonl.gz") in said
-    assert str(tmp_path / "stage" / "people.jsonl") in said
-    assert "12 pairs wait for weak people" in said
-    assert said.endswith("the same command goes on from there")
-
-
 @pytest.mark.parametrize("name", ["people.jsonl", "people.jsonl.gz"])
-def test_it_goes_on_once_the_file_is_there(name: str, parents, tmp_path) -> None:
-    (tmp_path / "stage").mkdir()
+def test_what_people_said_is_read(name: str, parents, tmp_path) -> None:
     rows = judged()
-    write_judgements(tmp_path / "stage" / name, rows, *ended(rows))
-    metrics = run(tmp_path / "stage", parents)
+    write_judgements(tmp_path / name, rows, *ended(rows))
+    metrics = run(tmp_path / "stage", parents, tmp_path / name)
     assert (metrics["judgements/judgements"], metrics["judgements/raters"], metrics["judgements/units"]) == (12, 1, 12)
     read = read_judgements(tmp_path / "stage" / FILE)
     assert [(row.judgement.response_a, row.finished_a) for row in read] == [
@@ -101,30 +95,25 @@ def test_it_goes_on_once_the_file_is_there(name: str, parents, tmp_path) -> None
     ],
 )
 def test_what_was_not_asked_is_refused(change: dict, said: str, parents, tmp_path) -> None:
-    (tmp_path / "stage").mkdir()
     rows = judged()
     sides = ended(rows)
-    write_judgements(tmp_path / "stage" / "people.jsonl", [replace(rows[0], **change), *rows[1:]], *sides)
+    write_judgements(tmp_path / "people.jsonl", [replace(rows[0], **change), *rows[1:]], *sides)
     with pytest.raises(ValueError, match=said):
-        run(tmp_path / "stage", parents)
+        run(tmp_path / "stage", parents, tmp_path / "people.jsonl")
 
 
-def test_two_files_are_one_too_many(parents, tmp_path) -> None:
-    (tmp_path / "stage").mkdir()
-    for name in ("people.jsonl", "people.jsonl.gz"):
-        write_judgements(tmp_path / "stage" / name, judged())
-    with pytest.raises(ValueError, match="keep one of them"):
-        run(tmp_path / "stage", parents)
+def test_a_file_that_is_gone_is_named(parents, tmp_path) -> None:
+    with pytest.raises(ValueError, match=r"judgements\.people\.weak: .*gone.jsonl does not exist"):
+        run(tmp_path / "stage", parents, tmp_path / "gone.jsonl")
 
 
 def test_judgements_of_the_round_before_come_first(parents, tmp_path) -> None:
     first = judged()[:4]
     (tmp_path / "before").mkdir()
     write_judgements(tmp_path / "before" / FILE, first, *ended(first))
-    (tmp_path / "stage").mkdir()
     new = judged("tie", rater="bob")
-    write_judgements(tmp_path / "stage" / "people.jsonl", new, *ended(new))
-    metrics = run(tmp_path / "stage", {**parents, "judgements": tmp_path / "before"})
+    write_judgements(tmp_path / "people.jsonl", new, *ended(new))
+    metrics = run(tmp_path / "stage", {**parents, "judgements": tmp_path / "before"}, tmp_path / "people.jsonl")
     assert (metrics["judgements/judgements"], metrics["judgements/new"], metrics["judgements/units"]) == (16, 12, 16)
     assert metrics["judgements/ties"] == 0.75
     read = [row.judgement for row in read_judgements(tmp_path / "stage" / FILE)]

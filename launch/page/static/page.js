@@ -5,6 +5,8 @@
 const judging = document.getElementById("judge");
 const notice = document.getElementById("notice");
 const PATIENCE = 20000; // milliseconds that a save may take
+const MINIMAL = "return=minimal"; // as in app.py
+const STILL_HERE = "Your answer is still here; try again.";
 
 // Seconds in sight, kept over a reload of the same pair.
 function stopwatch(name) {
@@ -54,23 +56,31 @@ async function send(form) {
   try {
     const reply = await fetch(form.action, {
       method: "POST",
+      headers: { Prefer: MINIMAL },
       body: new URLSearchParams(new FormData(form)),
       redirect: "manual",
       signal: AbortSignal.timeout(PATIENCE),
     });
-    if (reply.type === "opaqueredirect") {
+    if (reply.status === 204 && reply.headers.get("Preference-Applied") === MINIMAL) {
       sessionStorage.clear();
       location.reload();
       return;
     }
-    const page = new DOMParser().parseFromString(await reply.text(), "text/html");
-    const said = page.querySelector("main p");
-    tell(said ? said.textContent : `Not saved (error ${reply.status}). Try again.`);
+    tell(await problem(reply));
   } catch {
-    tell("Not saved: the connection is lost. Your answer is still here; try again.");
+    tell(`Not saved: the connection is lost. ${STILL_HERE}`);
   }
   sending = false;
   document.body.classList.remove("sending");
+}
+
+// What stands in the way: the page's own words, or that something else answered (a proxy's login, say).
+async function problem(reply) {
+  if (reply.status < 400) {
+    return `Not saved: you may have to sign in again. Open this page in another tab to do so. ${STILL_HERE}`;
+  }
+  const said = new DOMParser().parseFromString(await reply.text(), "text/html").querySelector("main p");
+  return said ? said.textContent : `Not saved (error ${reply.status}). ${STILL_HERE}`;
 }
 
 function tell(text) {

@@ -17,9 +17,11 @@ from sandwiching.launch.page.collect import add_pairs, invite
 from sandwiching.launch.page.export import export_judgements, standings
 from sandwiching.launch.page.forms import LONGEST_WHY, MOST_BYTES
 from sandwiching.launch.page.records import Terms
+from sandwiching.launch.page.tables import connect, create
 from sandwiching.tasks.pair_rows import PairRow
-from sandwiching.tasks.readers import hash_rater
+from sandwiching.tasks.readers import hash_rater, read_judgements
 from sandwiching.tasks.records import Pair, Prompt
+from sandwiching.tasks.votes import habits_table, votes_of
 
 from .conftest import HIDDEN
 
@@ -52,13 +54,63 @@ def test_a_verdict_goes_from_the_form_to_the_file(collection, tmp_path: Path) ->
     export_judgements(engine, tmp_path / "out.jsonl.gz")
     export_judgements(engine, tmp_path / "out.jsonl")
     (row,) = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-    assert row[f"response_{row['preference']}"] == html.unescape(shown[1])
-    assert row["shown"] == ("ab" if row["preference"] == "b" else "ba")
-    assert (row["rater"], row["tier"], row["confidence"]) == (hash_rater("ann"), "weak", 1.0)
+    assert [row["response_a"], row["response_b"]] == [html.unescape(text) for text in shown]
+    assert (row["preference"], row["shown"]) == ("b", "ab")
+    assert (row["rater"], row["tier"], row["confidence"]) == (standings(engine)[0].rater, "weak", 1.0)
     assert row["why"] == "ü <b>"
     assert row["group"].startswith("group-")
-    assert row["finished_a"] is True
-    assert row["finished_b"] is (int(row["pair"].split("/")[1]) % 2 == 0)
+    ended = {row["response_a"]: row["finished_a"], row["response_b"]: row["finished_b"]}
+    even = int(row["pair"].split("/")[1]) % 2 == 0
+    assert {text[:5].strip(): finished for text, finished in ended.items()} == {"short": True, "long": even}
+
+
+def test_rows_stand_as_they_were_shown_and_a_position_bias_is_measured(collection, tmp_path: Path) -> None:
+    engine, secrets = collection(40, "ann", "expert eve")
+    client = client_of(engine)
+    for secret, choice in ((secrets["ann"], "first"), (secrets["expert eve"], "second")):
+        home = f"/r/{secret}/"
+        while 'id="judge"' in (body := client.get(home).text):
+            client.post(home + "judge", data=form_of(body, choice=choice))
+    shares = {}
+    for tier in ("weak", "expert"):
+        file = tmp_path / f"{tier}.jsonl"
+        assert export_judgements(engine, file, tier=tier) == 40
+        rows = [row.judgement for row in read_judgements(file)]
+        assert {row.shown for row in rows} == {"ab" if tier == "weak" else "ab+source+references"}
+        assert 5 < sum(row.response_a.startswith("short") for row in rows) < 35
+        shares[tier] = habits_table(votes_of(rows, {}), 2.0)["takes the first"].estimate
+    assert shares == {"weak": 1.0, "expert": 0.0}
+    some = {"pair/1", "pair/2"}
+    assert export_judgements(engine, tmp_path / "some.jsonl", tier="weak", pair_ids=some) == 2
+    with pytest.raises(ValueError, match="none of these pairs has been judged yet by expert raters"):
+        export_judgements(engine, tmp_path / "none.jsonl", tier="expert", pair_ids={"pair/99"})
+
+
+def test_a_name_cannot_be_found_by_trying_without_the_database(tmp_path: Path) -> None:
+    ids = []
+    for name in ("one", "two"):
+        engine = connect(str(tmp_path / name))
+        create(engine)
+        invite(engine, "ann", "weak")
+        create(engine)
+        invite(engine, "ann", "weak")
+        ids += [row.rater for row in standings(engine)]
+        engine.dispose()
+    assert len(set(ids)) == 2 == len(ids), "another database, another id"
+    assert hash_rater("ann") not in ids
+    assert [hash_rater(one) for one in ids] == ids, "readers leave it as it is"
+
+
+def test_the_script_is_told_so_in_a_way_that_no_proxy_would(collection) -> None:
+    engine, secrets = collection(2, "ann")
+    client, home = client_of(engine), f"/r/{secrets['ann']}/"
+    form = form_of(client.get(home).text)
+    reply = client.post(home + "judge", data=form, headers={"Prefer": "return=minimal"})
+    assert (reply.status_code, reply.headers["preference-applied"], reply.text) == (204, "return=minimal", "")
+    assert "1 judged by you" in client.get(home).text
+    refused = client.post(home + "judge", data={**form, "choice": "none"}, headers={"Prefer": "return=minimal"})
+    assert refused.status_code == 400
+    assert "preference-applied" not in refused.headers
 
 
 def test_the_time_is_the_browsers_unless_it_is_more_than_passed(collection, tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
-from sandwiching.tasks.readers import hash_rater, read_judgements
+from sandwiching.tasks.readers import read_judgements
 
 pytestmark = pytest.mark.browser
 
@@ -110,8 +110,8 @@ def test_two_raters_at_once_by_keys_and_by_clicks(site: Site, browser: Browser) 
     wanted = {}
     for turn in range(3):
         # Ann by keys alone, always the second; Ben by clicks, always the first, with a reason.
-        wanted[hash_rater("ann"), texts(ann)[1].strip()] = (0.75, None)
-        wanted[hash_rater("ben"), texts(ben)[0].strip()] = (0.25, f"so <b>{turn}</b>")
+        wanted["ann", texts(ann)[1].strip()] = (0.75, None)
+        wanted["ben", texts(ben)[0].strip()] = (0.25, f"so <b>{turn}</b>")
         ann.keyboard.press("b")
         ben.locator(".answer").first.click()
         ann.keyboard.press("3")
@@ -125,8 +125,9 @@ def test_two_raters_at_once_by_keys_and_by_clicks(site: Site, browser: Browser) 
     assert complaints == others == []
     site.sandwich("export", "out.jsonl")
     rows = [json.loads(line) for line in (site.folder / "out.jsonl").read_text().splitlines()]
+    names = {row["rater"]: row["name"] for row in json.loads(site.sandwich("progress", "--json"))}
     found = {
-        (row["rater"], row[f"response_{row['preference']}"].strip()): (row["confidence"], row.get("why"))
+        (names[row["rater"]], row[f"response_{row['preference']}"].strip()): (row["confidence"], row.get("why"))
         for row in rows
     }
     assert len(rows) == 6
@@ -171,6 +172,33 @@ def test_a_reload_a_lost_server_and_undo_lose_nothing(site: Site, browser: Brows
     assert (row.judgement.preference, row.judgement.confidence) == ("tie", 1.0)
     (standing,) = json.loads(site.sandwich("progress", "--json"))
     assert (standing["judged"], standing["skipped"], standing["undone"]) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("answer", ["redirect", "page"])
+def test_a_login_in_between_does_not_count_as_saved(site: Site, browser: Browser, answer: str) -> None:
+    page, _ = open_page(browser, site.invite("ann"))
+    before = texts(page)
+
+    def ask_for_login(route: Route) -> None:
+        if answer == "redirect":
+            route.fulfill(status=302, headers={"Location": "/login"})
+        else:
+            route.fulfill(status=200, content_type="text/html", body="<main><p>Sign in</p></main>")
+
+    page.route("**/judge", ask_for_login)
+    page.keyboard.press("a")
+    page.keyboard.press("4")
+    page.keyboard.press("w")
+    page.keyboard.type("because")
+    page.keyboard.press("Enter")
+    expect(page.locator("#notice")).to_contain_text("Not saved: you may have to sign in again", timeout=PATIENCE)
+    page.unroute("**/judge")
+    page.reload()
+    judged(page, 0)
+    assert texts(page) == before
+    expect(page.locator("#why")).to_have_value("because")
+    page.keyboard.press("Enter")
+    judged(page, 1)
 
 
 def test_time_in_sight_is_kept_over_a_reload(site: Site, browser: Browser) -> None:

@@ -11,9 +11,16 @@ import pytest
 from sqlalchemy import Engine, select, update
 
 from sandwiching.configs.load import load, to_yaml
-from sandwiching.launch.page.collect import add_pairs, count_pairs, invite
+from sandwiching.launch.page.collect import add_pairs, count_pairs, invite, serve_only
 from sandwiching.launch.page.records import Terms
-from sandwiching.launch.page.sources import default_database, gold_questions, place, read_priorities, read_source
+from sandwiching.launch.page.sources import (
+    default_database,
+    gold_questions,
+    pair_ids,
+    place,
+    read_priorities,
+    read_source,
+)
 from sandwiching.launch.page.tables import collection, connect, create, pairs
 from sandwiching.tasks.registry import make_task
 from sandwiching.training.artifacts import BrokenArtifact, Store, write_manifest
@@ -78,6 +85,36 @@ def test_what_a_run_lacks_or_has_twice_is_said(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the run has no 'pairs-seed2'"):
         read_source(two, "pairs-seed2")
     assert read_source(two, "pairs-seed1").rows[0].pair.response_a == "pairs-seed1 yes"
+
+
+def test_what_labels_are_spent_on_goes_before_what_it_was_chosen_from(tmp_path: Path) -> None:
+    run = str(run_with_pairs(tmp_path, "choice-seed0", "pairs-seed0"))
+    assert read_source(run).rows[0].pair.response_a == "choice-seed0 yes"
+    assert read_source(run, "pairs-seed0").rows[0].pair.response_a == "pairs-seed0 yes"
+    assert pair_ids(run, "choice-seed0") == {row.pair.id for row in read_source(run).rows}
+    rounds = str(run_with_pairs(tmp_path / "more", "choice-seed0-round0", "choice-seed0-round1", "pairs-seed0-round0"))
+    with pytest.raises(ValueError, match="--pairs: choice-seed0-round0, choice-seed0-round1, pairs-seed0-round0"):
+        read_source(rounds)
+    (tmp_path / "p.jsonl").write_text("{}")
+    with pytest.raises(ValueError, match="leave it out"):
+        pair_ids(str(tmp_path / "p.jsonl"), "choice-seed0")
+
+
+def test_only_the_pairs_of_this_round_are_handed_out(collection, desk) -> None:
+    engine, secrets = collection(6, "ann", "ben")
+    ann, ben = secrets["ann"], secrets["ben"]
+    serve_only(engine, {"pair/1", "pair/2"})
+    seen = set()
+    while (question := desk.look(ann).question) is not None:
+        seen.add(question.prompt)
+        desk.say(ann, question)
+    assert seen == {"pair 1?", "pair 2?"}
+    assert desk.asked(ben).prompt in seen
+    serve_only(engine, {"pair/5"})
+    desk.say(ben, desk.asked(ben))
+    assert desk.asked(ben).prompt == "pair 5?", "what was open was finished first"
+    assert desk.asked(ann).prompt == "pair 5?"
+    desk.check_books()
 
 
 def test_gold_questions_are_taken_out_of_what_is_bought(tmp_path: Path) -> None:
@@ -150,7 +187,7 @@ def test_databases_that_cannot_be(url: str, message: str) -> None:
 def test_a_database_of_another_version_is_refused(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(update(collection).values(schema=99))
-    with pytest.raises(ValueError, match="has tables of version 99, this is 1"):
+    with pytest.raises(ValueError, match="has tables of version 99, this is 2"):
         create(engine)
 
 

@@ -5,7 +5,13 @@ import itertools
 import numpy as np
 import pytest
 
-from sandwiching.reward_model.reliability.consistency import krippendorff_alpha, permutation_p, split_half
+from sandwiching.reward_model.reliability.consistency import (
+    clustered_mean,
+    krippendorff_alpha,
+    permutation_p,
+    split_half,
+)
+from sandwiching.reward_model.reliability.student_t import t_critical
 from sandwiching.reward_model.reliability.votes import Votes
 
 
@@ -49,7 +55,8 @@ def test_alpha_at_its_ends():
 
 def test_split_half_is_high_with_signal_and_half_by_chance(coin_world):
     votes = coin_world(np.full(20, 0.9), pairs=500, each=6, ties=0.1).votes
-    good, chance = split_half(votes, seed=0), split_half(shuffled(votes, 1), seed=0)
+    own = np.arange(votes.pairs)
+    good, chance = split_half(votes, own, seed=0), split_half(shuffled(votes, 1), own, seed=0)
     assert good is not None
     assert chance is not None
     assert good.low > 0.85
@@ -75,7 +82,7 @@ def test_a_habit_of_clicking_left_is_no_signal():
     sign_E = np.where(left_E, 1.0, -1.0) * np.where(turned_E, -1.0, 1.0)
     first_P = 2 * np.arange(pairs)
     votes = Votes(pair_E, rater_E, sign_E, turned_E, first_P, first_P + 1, raters)
-    found = split_half(votes, seed=0)
+    found = split_half(votes, np.arange(pairs), seed=0)
     assert found is not None
     assert found.low > 0.7
     p = permutation_p(votes, seed=0, permutations=99)
@@ -87,6 +94,50 @@ def test_without_overlap_there_is_nothing_to_say():
     votes = Votes(
         np.arange(3), np.arange(3), np.ones(3), np.zeros(3, dtype=bool), 2 * np.arange(3), 2 * np.arange(3) + 1, 3
     )
-    assert split_half(votes, 0) is None
+    assert split_half(votes, np.arange(3), 0) is None
     assert krippendorff_alpha(votes) is None
     assert permutation_p(votes, 0, 9) is None
+
+
+def test_the_mean_of_pairs_that_are_groups_of_their_own_has_its_usual_interval():
+    value = np.random.default_rng(0).random(40)
+    mean, half, groups = clustered_mean(value, np.random.default_rng(1).permutation(40))
+    assert (mean, groups) == (pytest.approx(value.mean()), 40)
+    assert half == pytest.approx(2.0227 * value.std(ddof=1) / np.sqrt(40), rel=1e-4)
+
+
+def test_copies_of_a_group_say_nothing_new():
+    value = np.random.default_rng(0).random(12)
+    alone, copied = (
+        clustered_mean(value, np.arange(12)),
+        clustered_mean(np.repeat(value, 9), np.repeat(np.arange(12), 9)),
+    )
+    assert copied == pytest.approx(alone)
+    assert clustered_mean(value, np.zeros(12))[1] == np.inf
+
+
+def test_the_interval_covers_where_pairs_of_a_prompt_share_their_difficulty():
+    """By pairs alone it would hold the truth far less often than it says."""
+    groups, each, covered, by_pairs = 12, 30, 0, 0
+    for seed in range(200):
+        random = np.random.default_rng(seed)
+        skill_P = np.repeat(random.uniform(0.5, 1.0, groups), each)
+        pairs = len(skill_P)
+        sign_E = np.where(random.random(2 * pairs) < np.repeat(skill_P, 2), 1.0, -1.0)
+        first_P = 2 * np.arange(pairs)
+        pair_E, rater_E = np.repeat(np.arange(pairs), 2), np.tile([0, 1], pairs)
+        votes = Votes(pair_E, rater_E, sign_E, np.zeros(2 * pairs, dtype=bool), first_P, first_P + 1, 2)
+        truth = 2 / 3  # the mean of p^2 + (1 - p)^2 for p uniform in .5..1
+        found = split_half(votes, np.repeat(np.arange(groups), each), seed=0, splits=1)
+        alone = split_half(votes, np.arange(pairs), seed=0, splits=1)
+        assert found is not None
+        assert alone is not None
+        covered += found.low <= truth <= found.high
+        by_pairs += alone.low <= truth <= alone.high
+    assert covered >= 180
+    assert by_pairs < 170
+
+
+@pytest.mark.parametrize(("df", "expected"), [(1, 12.7062), (2, 4.30265), (12, 2.17881), (100, 1.98397)])
+def test_quantiles_of_student(df, expected):
+    assert t_critical(0.95, df) == pytest.approx(expected, rel=1e-5)

@@ -32,7 +32,7 @@ def as_votes(value, sign=None):
 
 
 def verdict(votes, first_E, second_E):
-    return judge_signal(votes, first_E, second_E, permutations=199, max_p=0.01, seed=0)
+    return judge_signal(votes, np.arange(votes.pairs), first_E, second_E, permutations=199, max_p=0.01, seed=0)
 
 
 def nothing(votes):
@@ -99,3 +99,13 @@ def test_nobody_met_says_no_and_what_to_do():
     found = verdict(votes, *nothing(votes))
     assert (found.verdict, found.alpha, found.permutation_p, found.split_half) == ("NO", None, None, None)
     assert "let several raters judge" in found.sentence
+
+
+def test_many_pairs_of_one_prompt_are_not_enough():
+    votes, *_ = as_votes(rated(1.0, 1.0, 5))
+    nan = np.full(len(votes), np.nan)
+    found = judge_signal(votes, np.zeros(PAIRS, dtype=int), nan, nan, permutations=199, max_p=0.01, seed=0)
+    assert found.verdict == "NO"
+    assert "(400 pairs in 1 group)" in found.sentence
+    assert found.split_half is not None
+    assert (found.split_half.low, found.split_half.high, found.split_half.groups) == (0, 1, 1)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sandwiching.reward_model.reliability.models import MODELS
+from sandwiching.reward_model.reliability.records import wilson_interval
 from sandwiching.reward_model.reliability.votes import Votes
 
 SKILLS = np.linspace(0.5, 0.95, 40)
@@ -18,6 +19,13 @@ def correlation(found, planted):
 
 def accuracy(found, truth_P):
     return ((1 + found.verdict_P * truth_P) / 2).mean()
+
+
+def test_wilsons_interval_by_his_formula():
+    low, high = wilson_interval(np.array([9, 0, 5, 0]), np.array([10, 5, 5, 0]))
+    assert (low[0], high[0]) == pytest.approx((0.5958, 0.9821), abs=1e-4)
+    assert low[1:].tolist() == pytest.approx([0.0, 0.5655, 0.0], abs=1e-4)
+    assert high[1:].tolist() == pytest.approx([0.4345, 1.0, 1.0], abs=1e-4)
 
 
 @pytest.mark.parametrize("name", MODELS)
