@@ -42,7 +42,8 @@ class SlurmConfig:
     prologue: str = ""
     """Shell lines that the batch node runs first, as in `module load cuda`."""
     signal_seconds: int = 120
-    """Seconds before the time limit at which a run is told to save. SLURM may be a minute early."""
+    """Seconds before the time limit at which a run is told to save; thirty before it, one that has not is ended.
+    SLURM may be a minute early."""
     most_restarts: int = 100
     """How often a job is queued again at most: what is preempted for ever should not be tried for ever."""
     container: ContainerConfig = field(default_factory=ContainerConfig)

@@ -4,7 +4,8 @@ One node runs `sandwich run` as it is. On several, the job makes a Ray cluster o
 and one for the workers, and ends it by ending those steps: `ray stop` and `ray symmetric-run` end everybody's Ray.
 
 SLURM signals the batch script alone, which hands USR1 (the time limit is near, or a preemption) and TERM on to the
-driver. The driver saves and exits with code 75: the job is queued again, and goes on where it was.
+driver. The driver saves and exits with code 75: the job is queued again, and goes on where it was. One that has not
+saved in time is ended before SLURM ends the job, for good: it is queued again too, and goes on from its checkpoint.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from sandwiching.configs.schema import Config
 from sandwiching.configs.slurm_block import wanted_gres
 from sandwiching.launch.failures import ExitCode
 from sandwiching.launch.slurm_bash import DRIVER, ENVIRONMENT, ONE_NODE, RAY, SIGNALS
+
+ENDING_SECONDS = 30
+"""Of slurm.signal_seconds, what is kept for the end of a driver that has not saved, and of Ray's nodes."""
 
 OWN_MOUNTS = '"$RAY_TMPDIR:$RAY_TMPDIR,$TMPDIR:$TMPDIR"'
 """Folders that the job makes itself, as bash words."""
@@ -105,6 +109,7 @@ def variables(config: Config, command: Sequence[str], places: Places) -> list[st
     here = '"${here[@]}" ' if pyxis else '"${container[@]}" ' if container.image else ""
     lines.append(f"command=({here}{shlex.join([f'{programs}sandwich', *command])})")
     lines.append(f"requeue={ExitCode.REQUEUE.value} most_restarts={config.slurm.most_restarts}")
+    lines.append(f"patience={max(1, config.slurm.signal_seconds - ENDING_SECONDS)}")
     if resources.nodes == 1:
         return lines
     inside = "" if pyxis else here

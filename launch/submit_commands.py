@@ -62,16 +62,16 @@ def slurm_command(
         typer.echo(text, nl=False)
         return
     refuse_second(folder)
-    check_fits(job_settings, partitions_here())
+    check_fits(job_settings, partitions_here(settings.slurm.extra))
     base.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(base.with_suffix(".yaml"), to_yaml(settings))
     write_atomic(base.with_suffix(".sbatch"), text)
     log = base.with_suffix(".log") if array is None else base.with_name(f"{base.name}-0.log")
-    job = submit(base.with_suffix(".sbatch"), folder, log)
+    job = submit(base.with_suffix(".sbatch"), folder, log, settings.slurm.signal_seconds)
     if as_json:
         typer.echo(json.dumps({"job": job.id, "script": job.script, "log": job.log}))
         return
-    typer.echo(f"submitted job {job.id}, as in {job.script}")
+    typer.echo(f"submitted job {job}, as in {job.script}")
     typer.echo(f"output: tail -F {shlex.quote(job.log)}")
     typer.echo(state_line(folder))
 
