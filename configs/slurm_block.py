@@ -16,7 +16,8 @@ class ContainerConfig:
     image: str | None = None
     """Image as the runtime names it; null: no container."""
     mounts: list[str] = field(default_factory=list)
-    """SRC:DST, besides the working directory, the run's folder and the store."""
+    """SRC:DST, besides the working directory, the run's folder, the store, the data, models and caches of the config,
+    and the folders of models from the hub (HF_HOME, SANDWICHING_CACHE)."""
     runtime: str = "pyxis"
     """pyxis (srun's own options) or apptainer."""
 

@@ -11,8 +11,8 @@ saved in time is ended before SLURM ends the job, for good: it is queued again t
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sandwiching.configs.schema import Config
@@ -39,6 +39,8 @@ class Places:
     """`sandwich` and `python`, where there is no container."""
     folders: Sequence[Path] = ()
     """What the job reads and writes elsewhere: mounted into a container."""
+    caches: Mapping[str, Path] = field(default_factory=dict)
+    """Folders of models, by the variable that says so: the same, and named there, where the home is another."""
     tasks: int | None = None
     """Tasks of a job array, each with a `<log>-<task>.log` of its own; None: a plain job."""
 
@@ -101,6 +103,7 @@ def variables(config: Config, command: Sequence[str], places: Places) -> list[st
     pyxis = container.image is not None and container.runtime == "pyxis"
     lines = []
     if container.image:
+        lines += [f"export {name}={shlex.quote(str(folder))}" for name, folder in places.caches.items()]
         lines.append(f"container=({_pyxis(config, places) if pyxis else _apptainer(config, places)})")
     if pyxis or resources.nodes > 1:
         lines.append(f'step=({srun} "${{container[@]}}")' if pyxis else f"step=({srun})")
@@ -125,7 +128,7 @@ def variables(config: Config, command: Sequence[str], places: Places) -> list[st
 
 def _mounts(config: Config, places: Places) -> str:
     """Bash words of all mounts: the same path inside for what is ours."""
-    own = dict.fromkeys(str(folder) for folder in (places.work_dir, *places.folders))
+    own = dict.fromkeys(str(folder) for folder in (places.work_dir, *places.folders, *places.caches.values()))
     mounts = [*(f"{folder}:{folder}" for folder in own), *config.slurm.container.mounts]
     return f"{shlex.quote(','.join(mounts) + ',')}{OWN_MOUNTS}"
 
