@@ -6,12 +6,13 @@
 Each fault meets a PPO stage of the tiny model (two learner ranks, engines, scorers), behind the same trained reward
 model; then the run is brought to its end, by the same command where it ended. Seconds: from the fault to the next step
 that was not recorded before; in them the start of a new driver (imports, Ray), and what SLURM waits before it starts a
-job again. Exits with 1 when a run did not come to the undisturbed weights.
+job again. Exits with 1 when a run did not come to the undisturbed run's weights, snapshots and metrics.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import shutil
 import signal
 import sys
@@ -26,6 +27,8 @@ import fault_worlds
 from fault_list import FAULTS, Fault
 from fault_worlds import PATIENCE, Host
 
+from sandwiching.training.metrics import read_metrics
+
 WORLDS: dict[str, Callable[[Path], AbstractContextManager[Host | fault_worlds.Slurm]]] = {
     "host": fault_worlds.host,
     "disk": fault_worlds.small_disk,
@@ -36,10 +39,29 @@ AT = 5
 """Steps that are recorded when the fault comes."""
 
 
-def weights(root: Path) -> bytes:
-    """Of the exported policy."""
-    (file,) = root.glob("store/ppo-*/model/model.safetensors")
-    return file.read_bytes()
+OWN = ("time/", "ppo/engine_restarts")
+"""Metrics that may differ."""
+
+
+def results(root: Path) -> dict[str, object]:
+    """By file: weights of the exported policy and of snapshots, rollouts of snapshots, and metrics of each step."""
+    (artifact,) = (file.parent for file in root.glob("store/ppo-*/manifest.json"))
+    found: dict[str, object] = {
+        "metrics.jsonl": [
+            {name: value for name, value in record.items() if not name.startswith(OWN)}
+            for record in read_metrics(artifact / "metrics.jsonl")
+        ]
+    }
+    for file in sorted([*artifact.glob("model/*.safetensors"), *artifact.glob("snapshots/*/*")]):
+        content = file.read_bytes()
+        found[str(file.relative_to(artifact))] = gzip.decompress(content) if file.suffix == ".gz" else content
+    return found
+
+
+def differing(root: Path, right: Path) -> list[str]:
+    """Files of `results` in which two runs differ."""
+    one, other = results(root), results(right)
+    return [name for name in sorted({*one, *other}) if one.get(name) != other.get(name)]
 
 
 def undisturbed(folder: Path, steps: int) -> Path:
@@ -90,14 +112,15 @@ def measure(world: Host | fault_worlds.Slurm, root: Path, fault: Fault) -> tuple
 
 
 def row(world: Host | fault_worlds.Slurm, fault: Fault, right: Path) -> tuple[str, bool]:
-    """A line of the table, and whether the weights are the undisturbed ones."""
+    """A line of the table, and whether all results are those of the undisturbed run."""
     root = world.folder / "disturbed"
     shutil.copytree(right / "store", root / "store", ignore=shutil.ignore_patterns("ppo-*", ".ppo-*", "ray"))
     seconds, lost, starts = measure(world, root, fault)
-    same = weights(root) == weights(right)
+    different = differing(root, right)
     shutil.rmtree(root)
     again = "no" if starts == 1 else "yes"
-    return f"| {fault.name} | {again} | {seconds:.1f} | {lost} | {'yes' if same else '**no**'} |", same
+    same = f"**no**: {', '.join(different)}" if different else "yes"
+    return f"| {fault.name} | {again} | {seconds:.1f} | {lost} | {same} |", not different
 
 
 def main() -> None:
@@ -111,7 +134,7 @@ def main() -> None:
     for fault in FAULTS:
         if fault.world in arguments.worlds and (arguments.only is None or fault.name in arguments.only):
             wanted[fault.world].append(fault)
-    print("| fault | same command again | seconds to go on | steps lost | equal weights |\n|---|---|---|---|---|")
+    print("| fault | same command again | seconds to go on | steps lost | same bits |\n|---|---|---|---|---|")
     equal = []
     with tempfile.TemporaryDirectory() as scratch:
         for name, faults in wanted.items():
@@ -120,7 +143,7 @@ def main() -> None:
                     line, same = row(world, fault, undisturbed(Path(scratch), fault.steps))
                     print(line, flush=True)
                     equal.append(same)
-    print(f"{sum(equal)} of {len(equal)} faults changed no weight")
+    print(f"{sum(equal)} of {len(equal)} faults changed no result")
     sys.exit(not all(equal))
 
 

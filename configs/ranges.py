@@ -145,6 +145,7 @@ RANGES: dict[str, Range] = {
     "ResourcesConfig.keep": AT_LEAST_1,
     "ResourcesConfig.keep_finished": AT_LEAST_0,
     "ResourcesConfig.start_timeout": ABOVE_0,
+    "ResourcesConfig.load_timeout": ABOVE_0,
     "ResourcesConfig.call_timeout": ABOVE_0,
     "VLLMConfig.tensor_parallel": AT_LEAST_1,
     "VLLMConfig.memory_share": INSIDE_SHARE,

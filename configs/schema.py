@@ -146,7 +146,9 @@ class ResourcesConfig:
     keep_best: BestConfig | None = None
     """One more that is kept: the best by a metric, of the stages that have it."""
     start_timeout: float = 120.0
-    """Seconds to wait for workers to start."""
+    """Seconds to wait for a Ray cluster's nodes, for room on them, and for processes to start there."""
+    load_timeout: float = 1800.0
+    """Seconds for a process on Ray to load its models, or to take new weights after a loss."""
     call_timeout: float = 7200.0
     """Seconds for one call of a role on Ray (a rollout, an update); its process counts as lost after them."""
     profile: bool = False

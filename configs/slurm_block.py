@@ -16,7 +16,8 @@ class ContainerConfig:
     image: str | None = None
     """Image as the runtime names it; null: no container."""
     mounts: list[str] = field(default_factory=list)
-    """SRC:DST, besides the working directory, the run's folder and the store."""
+    """SRC:DST, besides the working directory, the run's folder, the store, the data, models and caches of the config,
+    and the folders of models from the hub (HF_HOME, SANDWICHING_CACHE)."""
     runtime: str = "pyxis"
     """pyxis (srun's own options) or apptainer."""
 
@@ -42,7 +43,8 @@ class SlurmConfig:
     prologue: str = ""
     """Shell lines that the batch node runs first, as in `module load cuda`."""
     signal_seconds: int = 120
-    """Seconds before the time limit at which a run is told to save. SLURM may be a minute early."""
+    """Seconds before the time limit at which a run is told to save; thirty before it, one that has not is ended.
+    SLURM may be a minute early."""
     most_restarts: int = 100
     """How often a job is queued again at most: what is preempted for ever should not be tried for ever."""
     container: ContainerConfig = field(default_factory=ContainerConfig)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -91,7 +92,7 @@ def status_command(
     run: Annotated[str, typer.Argument(help="A run's folder or name, or its config.")],
     as_json: AsJson = False,
     cancel: Annotated[bool, typer.Option("--cancel", help="End the run's SLURM or Ray job, which saves.")] = False,
-    again: Annotated[bool, typer.Option("--watch", help="Again every two seconds, until the attempt ends.")] = False,
+    again: Annotated[bool, typer.Option("--watch", help="Again every two seconds, until nothing works on it.")] = False,
 ) -> None:
     """Show how far a run is, from its files: stages, speed, last metrics, last error. And its job's state."""
     from sandwiching.launch.status import read_status, show, watch
@@ -99,7 +100,8 @@ def status_command(
 
     folder = find_run(run)
     if cancel:
-        typer.echo(f"cancelled {', '.join(cancel_jobs(folder))}", err=True)
+        say = partial(typer.echo, err=True)
+        say(f"cancelled {', '.join(cancel_jobs(folder, say))}")
     if as_json:
         typer.echo(json.dumps(read_status(folder).as_json(), indent=1))
     elif again:

@@ -33,6 +33,10 @@ class NoRoom(RuntimeError):
     """Nodes of the cluster are lost, or held by others: the run's bundles of devices find no room any more."""
 
 
+class NotInTime(RuntimeError):
+    """A process on Ray did not get ready; the message names the setting that bounds it."""
+
+
 def explain(error: BaseException) -> tuple[ExitCode, str]:
     """Exit code and message."""
     error = root_cause(error)
@@ -57,9 +61,16 @@ def explain(error: BaseException) -> tuple[ExitCode, str]:
         return ExitCode.FAILED, f"the disk is full: {text}; free space, then {AGAIN}"
     if isinstance(error, ValueError):
         return ExitCode.WRONG_INPUT, str(error)
-    if _worker_died(error):
-        return ExitCode.FAILED, f"a worker died: {text}; often its node had no memory left; {AGAIN}"
+    if (said := _of_a_worker(error, text)) is not None:
+        return ExitCode.FAILED, f"{said}; {AGAIN}"
     return ExitCode.FAILED, f"{type(error).__name__}: {text}; see the log; {AGAIN}"
+
+
+def of_the_cluster(error: BaseException) -> bool:
+    """Whether processes, nodes or disks are to blame, and not what was asked of them. Too little memory is no such."""
+    error = root_cause(error)
+    lost = isinstance(error, HeadLost | NoRoom | NotInTime | OSError) or _worker_died(error)
+    return lost and not _out_of_memory(error)
 
 
 def root_cause(error: BaseException) -> BaseException:
@@ -70,7 +81,7 @@ def root_cause(error: BaseException) -> BaseException:
     from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
     from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
-    from sandwiching.launch.groups import LearnerLost
+    from sandwiching.launch.learner_group import LearnerLost
 
     while True:
         if isinstance(error, RayTaskError) and isinstance(error.cause, BaseException):
@@ -94,6 +105,22 @@ def _out_of_memory(error: BaseException) -> bool:
     said = f"{type(error).__name__}: {error}"
     known = isinstance(error, RuntimeError) or type(error).__module__ == "ray.exceptions"
     return known and any(words in said for words in ("out of memory", "can't allocate memory", "OutOfMemory"))
+
+
+def _of_a_worker(error: BaseException, text: str) -> str | None:
+    """What a process on Ray failed at, and what to do; None when none did."""
+    if isinstance(error, NotInTime):
+        return text
+    if not _worker_died(error):
+        return None
+    from ray.exceptions import GetTimeoutError
+
+    if isinstance(error, GetTimeoutError):
+        return (
+            f"a worker did not answer: {text}; raise resources.call_timeout if a rollout or an update takes longer, "
+            "resources.start_timeout if processes need longer to start, or look in Ray's logs for what it hangs in"
+        )
+    return f"a worker died: {text}; often its node had no memory left"
 
 
 def _worker_died(error: BaseException) -> bool:

@@ -1,8 +1,7 @@
 """Groups of actors that stand for one role in the driver, and what happens when a process of one is lost.
 
 Engines and scorers hold nothing but what they were given: a lost one is made again, and asked again for what it owed;
-it gives the same. A rank of the learner holds a share of the training's state: the whole role is lost, and the stage
-goes on from its newest checkpoint with new processes (ray_runner.py).
+it gives the same. Ranks of a learner hold the training's state: learner_group.py.
 """
 
 from __future__ import annotations
@@ -17,29 +16,22 @@ from typing import Any, ClassVar
 import ray
 import torch
 from ray.actor import ActorHandle
-from ray.exceptions import GetTimeoutError, NodeDiedError, ObjectLostError, RayActorError, RayError, RayTaskError
+from ray.exceptions import GetTimeoutError, NodeDiedError, ObjectLostError, RayActorError, RayError
 from torch import Tensor
 
 from sandwiching.configs.schema import ResourcesConfig
-from sandwiching.launch.workers import EngineActor, LearnerActor, RoleActor, ScorerActor, Spec
+from sandwiching.launch.failures import NotInTime
+from sandwiching.launch.workers import EngineActor, RoleActor, ScorerActor, Spec
 from sandwiching.policy.engine import Sampling
-from sandwiching.policy.records import Evaluation, PPOBatch, PromptBatch, Rollouts
+from sandwiching.policy.records import PromptBatch, Rollouts
 from sandwiching.training.artifacts import StageFolder
-from sandwiching.training.distributed import is_broken_collective, is_taken_port
 from sandwiching.training.roles import Scores
 
 MOST_LOST = 5
 """Processes of one group that are replaced in a stage, and times that a stage begins again with a new learner."""
 LOST = (RayActorError, GetTimeoutError, NodeDiedError, ObjectLostError)
 """What says that a process or its node ended, does not answer in time, or has left an answer that cannot be fetched."""
-ANSWER_SECONDS = 10
-"""What a process that is free takes at most to say that it is alive."""
-
 log = logging.getLogger(__name__)
-
-
-class LearnerLost(RuntimeError):
-    """A process of the learner ended or hangs, and with it a share of the training's state."""
 
 
 class Group(ABC):
@@ -53,31 +45,61 @@ class Group(ABC):
         self.resources = resources
 
     @abstractmethod
-    def host(self, spec: Spec, extra: float = 0.0) -> None:
-        """All actors build the role, within resources.start_timeout and `extra` seconds."""
+    def host(self, spec: Spec, folder: StageFolder | None, extra: float = 0.0) -> None:
+        """All actors build the role, whose long calls end when the folder asks to stop.
+
+        A process that does not start within resources.start_timeout counts as lost: its node may be. Raises NotInTime
+        when one that has started needs more than resources.load_timeout and `extra` seconds.
+        """
+
+    def end(self) -> None:
+        """End the actors."""
+        for actor in self.actors:
+            ray.kill(actor)
+
+    def loaded(self, call: Any, extra: float) -> Any:
+        """What a call gives in which models are loaded. Raises NotInTime."""
+        seconds = self.resources.load_timeout + extra
+        try:
+            return ray.get(call, timeout=seconds)
+        except GetTimeoutError as error:
+            raise NotInTime(
+                f"a process of {self.actor.__name__} did not load its models within {seconds:g} s: "
+                "raise resources.load_timeout if they are large or their disk is slow, "
+                "or look in Ray's logs for what it hangs in"
+            ) from error
 
 
 class StatelessGroup(Group):
     """Actors of which each can be replaced alone. Several threads may ask at once."""
 
     spec: Spec
+    folder: StageFolder | None
     extra: float
     replaced: int
+    ended = False
 
     def __init__(self, make: Callable[[int], ActorHandle], count: int, resources: ResourcesConfig) -> None:
         super().__init__(make, count, resources)
         self.lock = threading.Lock()
 
-    def host(self, spec: Spec, extra: float = 0.0) -> None:
+    def host(self, spec: Spec, folder: StageFolder | None, extra: float = 0.0) -> None:
         """See Group; a lost actor is replaced here already."""
-        self.spec, self.extra, self.replaced = spec, extra, 0
+        self.spec, self.folder, self.extra, self.replaced = spec, folder, extra, 0
         actors = list(self.actors)
-        calls = [actor.host.remote(spec) for actor in actors]
-        for place, (actor, call) in enumerate(zip(actors, calls, strict=True)):
+        starts = [actor.alive.remote() for actor in actors]
+        calls = [actor.host.remote(spec, folder) for actor in actors]
+        for place, (actor, start, call) in enumerate(zip(actors, starts, calls, strict=True)):
             try:
-                ray.get(call, timeout=self.resources.start_timeout + extra)
+                ray.get(start, timeout=self.resources.start_timeout)
+                self.loaded(call, extra)
             except LOST as error:
                 self._replacement(place, actor, error)
+
+    def end(self) -> None:
+        """See Group; a thread that still waits for an answer replaces none of them."""
+        self.ended = True
+        super().end()
 
     def ask(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         """A call on each of the first actors, side by side; within resources.call_timeout each."""
@@ -106,13 +128,14 @@ class StatelessGroup(Group):
         with self.lock:
             while self.actors[place] is lost:
                 self.replaced += 1
-                if self.replaced > MOST_LOST:
+                if self.ended or self.replaced > MOST_LOST:
                     raise error
                 log.warning("%s %d is lost and replaced: %s", self.actor.__name__, place, error)
                 ray.kill(lost)  # it may only hang
                 actor = self.actors[place] = self.make(place)
                 try:
-                    ray.get(actor.host.remote(self.spec), timeout=self.resources.start_timeout + self.extra)
+                    ray.get(actor.alive.remote(), timeout=self.resources.start_timeout)
+                    self.loaded(actor.host.remote(self.spec, self.folder), self.extra)
                     self.prepare(actor)
                 except LOST as failure:
                     lost, error = actor, failure
@@ -130,15 +153,15 @@ class EngineGroup(StatelessGroup):
         super().__init__(make, count, resources)
         self.given: dict[str, tuple[Any, int]] = {}
 
-    def host(self, spec: Spec, extra: float = 0.0) -> None:
+    def host(self, spec: Spec, folder: StageFolder | None, extra: float = 0.0) -> None:
         """See Group; the version is 0 again."""
         self.version, self.given = 0, {}
-        super().host(spec, extra)
+        super().host(spec, folder, extra)
 
     def prepare(self, actor: ActorHandle) -> None:
         """The newest folder, then the newest weights."""
         for method, given in self.given.items():
-            ray.get(actor.call.remote(method, *given), timeout=self.resources.start_timeout + self.extra)
+            self.loaded(actor.call.remote(method, *given), self.extra)
 
     def load_weights(self, weights: Mapping[str, Tensor], version: int) -> None:
         """Push new weights to every engine."""
@@ -191,97 +214,6 @@ class ScorerGroup(StatelessGroup):
         """Each scorer takes a share of the rows."""
         shares = _shares(len(rollouts), len(self.actors))
         return Scores.join(self.ask("score", [(rollouts.select(torch.tensor(rows)),) for rows in shares]))
-
-
-class LearnerGroup(Group):
-    """The ranks of one learner; every call is made on all of them, and raises LearnerLost when one is lost."""
-
-    actor = LearnerActor
-
-    def host(self, spec: Spec, extra: float = 0.0) -> None:
-        """See Group."""
-        self._answers([actor.host.remote(spec) for actor in self.actors], self.resources.start_timeout + extra)
-
-    def meet(self) -> None:
-        """Give every actor its rank, before the first role is hosted."""
-        ((address, port),) = self._answers([self.actors[0].address.remote()], self.resources.start_timeout)
-        ranks, numbered = len(self.actors), enumerate(self.actors)
-        joining = [actor.join.remote(rank, ranks, address, port) for rank, actor in numbered]
-        self._answers(joining, self.resources.start_timeout)
-
-    def all(self, method: str, *arguments: Any) -> list[Any]:
-        """The same call on every rank, within resources.call_timeout."""
-        return self._answers([actor.call.remote(method, *arguments) for actor in self.actors])
-
-    def evaluate(self, rollouts: Rollouts, step: int) -> Evaluation:
-        """Each rank evaluates the rows that it will train on first."""
-        return Evaluation.join(self.all("evaluate", ray.put(rollouts), step))
-
-    def update(self, batch: PPOBatch, step: int) -> dict[str, float]:
-        """Statistics are the same on every rank."""
-        return self.all("update", ray.put(batch), step)[0]
-
-    def weights(self) -> Mapping[str, Tensor]:
-        """From rank 0; all ranks take part (ZeRO-3 gathers)."""
-        return self._answers([actor.weights.remote() for actor in self.actors])[0]
-
-    def layer_states(self, tokens: Sequence[int]) -> Tensor:
-        """From rank 0; all ranks take part (ZeRO-3 gathers)."""
-        return self.all("layer_states", list(tokens))[0]
-
-    def peak_flops(self) -> float:
-        """All ranks at once, as they train."""
-        return sum(self.all("peak_flops"))
-
-    def save(self, directory: Path) -> None:
-        """Every rank writes its part."""
-        self.all("save", directory)
-
-    def writing(self) -> bool:
-        """Any rank."""
-        return any(self.all("writing"))
-
-    def flush(self) -> None:
-        """Every rank."""
-        self.all("flush")
-
-    def load(self, directory: Path) -> None:
-        """Every rank reads its part."""
-        self.all("load", directory)
-
-    def snapshot(self, directory: Path) -> None:
-        """Rank 0 writes."""
-        self.all("snapshot", directory)
-
-    def export(self, folder: StageFolder) -> None:
-        """Rank 0 writes."""
-        self.all("export", folder)
-
-    def _answers(self, calls: Sequence[Any], timeout: float | None = None) -> list[Any]:
-        try:
-            return ray.get(list(calls), timeout=self.resources.call_timeout if timeout is None else timeout)
-        except RayError as error:
-            # Where one rank is killed or hangs, another may be the first to complain, of a broken connection.
-            if isinstance(error, LOST) or self._lacks_a_rank(error):
-                raise LearnerLost(f"a process of the learner is lost: {error}") from error
-            raise
-
-    def _lacks_a_rank(self, error: RayError) -> bool:
-        """After `error` of a rank: whether another is gone, or hangs where a collective of this one failed."""
-        cause = error.cause if isinstance(error, RayTaskError) else error
-        if is_taken_port(cause):
-            return True  # They never met, and new processes will have another port.
-        calls: list[Any] = [actor.alive.remote() for actor in self.actors]
-        answered, silent = ray.wait(calls, num_returns=len(calls), timeout=ANSWER_SECONDS)
-        return any(map(_is_gone, answered)) or bool(silent and is_broken_collective(cause))
-
-
-def _is_gone(answer: Any) -> bool:
-    try:
-        ray.get(answer, timeout=ANSWER_SECONDS)
-    except LOST:
-        return True
-    return False
 
 
 def _shares(rows: int, parts: int) -> list[list[int]]:

@@ -9,32 +9,35 @@ from sandwiching.configs.schema import ResourcesConfig
 from sandwiching.launch.environment import prepare_process
 from sandwiching.launch.placement import usable_cpus
 from sandwiching.policy.engine import RolloutEngine
+from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.distributed import single_process_env
 from sandwiching.training.engines import build_engine
 from sandwiching.training.learner import DeepSpeedLearner
+from sandwiching.training.polling import StopPoll
 from sandwiching.training.roles import EngineSpec, LearnerSpec, ScorerSpec
 from sandwiching.training.scorer import TransformersScorer
 from sandwiching.training.stage import StageCall, execute
 
 
 class LocalRoles:
-    """Roles as plain objects."""
+    """Roles as plain objects, whose long calls end when the folder of the stage at work asks to stop."""
 
-    def __init__(self, resources: ResourcesConfig) -> None:
+    def __init__(self, resources: ResourcesConfig, folder: StageFolder | None = None) -> None:
         self.resources = resources
+        self.poll = StopPoll(folder)
         self.apart = False
 
     def engine(self, spec: EngineSpec) -> RolloutEngine:
         """An engine in this process."""
-        return build_engine(spec, self.resources)
+        return build_engine(spec, self.resources, self.poll)
 
     def scorer(self, spec: ScorerSpec) -> TransformersScorer:
         """A scorer in this process."""
-        return TransformersScorer(spec, self.resources.rollout_batch)
+        return TransformersScorer(spec, self.resources.rollout_batch, self.poll)
 
     def learner(self, spec: LearnerSpec) -> DeepSpeedLearner:
         """The only rank of the learner."""
-        return DeepSpeedLearner(spec, self.resources)
+        return DeepSpeedLearner(spec, self.resources, self.poll)
 
 
 class LocalRunner:
@@ -61,4 +64,4 @@ class LocalRunner:
     def run_with_roles(self, calls: Sequence[StageCall]) -> None:
         """Stages that drive roles."""
         for call in calls:
-            execute(call, resources=self.resources, roles=LocalRoles(self.resources))
+            execute(call, resources=self.resources, roles=LocalRoles(self.resources, call.folder))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sandwiching.configs.load import arm_config
 from sandwiching.configs.schema import Config, JudgementsConfig, PeopleFiles
-from sandwiching.policy.base_models import BUILT_IN
+from sandwiching.policy.base_models import BUILT_IN, default_cache
 
 
 def with_absolute_paths(config: Config) -> Config:
@@ -21,6 +24,31 @@ def with_absolute_paths(config: Config) -> Config:
     judgements = _raters(config.judgements)
     arms = {name: replace(arm, overrides=_override(arm.overrides)) for name, arm in config.arms.items()}
     return replace(config, model=model, data=data, resources=resources, judgements=judgements, arms=arms)
+
+
+def outside_paths(config: Config) -> list[Path]:
+    """Files and folders that exist and that the run reads, or keeps answers in; config: with absolute paths."""
+    return list(dict.fromkeys(path for path in _named(config) if path.is_absolute() and path.exists()))
+
+
+def _named(config: Config) -> Iterator[Path]:
+    yield Path(config.model.path)
+    if config.data.judgements is not None:
+        yield Path(config.data.judgements)
+    for judgements in (config.judgements, *(arm_config(config, arm).judgements for arm in config.arms)):
+        yield from (Path(path) for path in (judgements.model.path, judgements.assistant) if path is not None)
+        # What is to be there later lies in a folder that is there.
+        for path in map(Path, filter(None, (judgements.model.cache, *vars(judgements.people).values()))):
+            yield path if path.exists() else path.parent
+
+
+def model_caches() -> dict[str, Path]:
+    """Where models from the hub, and those that we build, lie on this machine, by the variable that says so."""
+    hub = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
+    named = {"HF_HOME": hub, "SANDWICHING_CACHE": default_cache()}
+    if "HF_HUB_CACHE" in os.environ:
+        named["HF_HUB_CACHE"] = Path(os.environ["HF_HUB_CACHE"])
+    return {name: path.expanduser().absolute() for name, path in named.items() if path.expanduser().is_dir()}
 
 
 def _model(path: str) -> str:

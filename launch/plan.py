@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from sandwiching.launch.label_budget import LabelBudget, label_budget
 from sandwiching.launch.reasons import ACTIONS, reason
 from sandwiching.launch.sweep.plan import PlannedSweep, plan_sweep
 from sandwiching.training.artifacts import Store
+from sandwiching.training.checkpoints import last_cost
 
 VERSION = 1
 
@@ -63,6 +64,8 @@ class Plan:
     free_disk_bytes: int
     sweep: PlannedSweep | None = None
     labels: LabelBudget | None = None
+    checkpoint_costs: dict[str, tuple[str, int, float]] = field(default_factory=dict)
+    """Of each stage that has written one into this store: the artifact, bytes and seconds of its newest checkpoint."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -88,6 +91,11 @@ def make_plan(config: Config, graph: Graph, store: Store, run_dir: Path) -> Plan
         free_disk_bytes=shutil.disk_usage(_existing(store.root)).free,
         sweep=sweep,
         labels=label_budget(config, graph, store),
+        checkpoint_costs={
+            stage: cost
+            for stage in dict.fromkeys(node.stage for node in graph.nodes)
+            if (cost := last_cost(store.root, stage)) is not None
+        },
     )
 
 

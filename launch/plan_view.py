@@ -98,4 +98,7 @@ def _resources(plan: Plan, config: Config) -> list[str]:
         lines.append(f"disk: at most {size(plan.new_disk_bytes)} to be written, {size(plan.free_disk_bytes)} free")
         sizes = {stage.stage: stage.disk.checkpoint for stage in plan.stages if stage.disk and stage.disk.checkpoint}
         lines.append("a checkpoint: " + ", ".join(f"{size(amount)} {stage}" for stage, amount in sizes.items()))
+    if plan.checkpoint_costs:
+        costs = [f"{size(amount)} in {took:.2g} s ({name})" for name, amount, took in plan.checkpoint_costs.values()]
+        lines.append(f"the last ones written took: {', '.join(costs)}")
     return lines

@@ -84,7 +84,7 @@ class ProgressView:
         state = json.loads(file.read_text())
         records = read_metrics(folder / "metrics.jsonl")
         last = records[-1] if records else {}
-        metrics = "  ".join(f"{name} {last[name]:.3g}" for name in SHOWN if name in last)
+        metrics = "  ".join(f"{name} {last[name]:.3g}" for name in SHOWN if last.get(name) is not None)
         self.progress.update(bar, completed=state["step"], total=state["total"], metrics=metrics)
         if not self.console.is_terminal:
             self._line(name, f"{state['step']}/{state['total']}  {metrics}".rstrip())

@@ -143,15 +143,19 @@ def state_of(job: RayJob, seconds: float = TIMEOUT) -> RayJobState:
         return RayJobState(job, None)
 
 
-def last_state(run_dir: Path) -> str | None:
-    """State of a run's last job in words, or why it cannot be told; None when the run was never submitted."""
+def last_state(run_dir: Path) -> tuple[str, bool] | None:
+    """State of a run's last job in words, or why it cannot be told, and whether it waits or runs.
+
+    None when the run was never submitted.
+    """
     jobs = read_jobs(run_dir)
     if not jobs:
         return None
     try:
-        return str(state_of(jobs[-1], LOOK_TIMEOUT))
+        state = state_of(jobs[-1], LOOK_TIMEOUT)
     except ValueError as error:
-        return f"Ray job {jobs[-1].id}: {error}"
+        return f"Ray job {jobs[-1].id}: {error}", False
+    return str(state), state.active
 
 
 def cancel(run_dir: Path) -> list[str]:

@@ -23,11 +23,12 @@ from sandwiching.configs.schema import ResourcesConfig
 from sandwiching.launch.cluster import no_room, nodes_up, start_ray, wait_for_room
 from sandwiching.launch.environment import device_environment, prepare_process
 from sandwiching.launch.failures import root_cause
-from sandwiching.launch.groups import MOST_LOST, EngineGroup, Group, LearnerGroup, LearnerLost, ScorerGroup
+from sandwiching.launch.groups import MOST_LOST, EngineGroup, Group, ScorerGroup
 from sandwiching.launch.head_watch import HeadWatch
+from sandwiching.launch.learner_group import LearnerGroup, LearnerLost
 from sandwiching.launch.placement import bundles, check_places, rank_bundles
 from sandwiching.launch.workers import RoleActor
-from sandwiching.training.artifacts import MANIFEST, Stopped
+from sandwiching.training.artifacts import MANIFEST, StageFolder, Stopped
 from sandwiching.training.roles import EngineSpec, LearnerSpec, ScorerSpec
 from sandwiching.training.stage import StageCall, execute
 
@@ -53,18 +54,22 @@ def train_loop(config: dict[str, Any]) -> None:
 
 
 class RayRoles:
-    """Actor groups in one placement group, made on first use and used again by the next stage."""
+    """Actor groups in one placement group, made on first use and used again by the next stage.
+
+    folder: of the stage at work; long calls end when it asks to stop.
+    """
 
     def __init__(self, resources: ResourcesConfig) -> None:
         self.resources = resources
         self.apart = not resources.colocate
         self.placement: PlacementGroup | None = None
+        self.folder: StageFolder | None = None
         self.groups: dict[str, Group] = {}
 
     def engine(self, spec: EngineSpec) -> EngineGroup:
         """Engines over resources.rollout_engines actors."""
         group = self._group("engine", EngineGroup, self.resources.rollout_engines, self.resources.learner_ranks)
-        group.host(spec, self.resources.vllm.start_timeout if spec.kind == "vllm" else 0.0)
+        group.host(spec, self.folder, self.resources.vllm.start_timeout if spec.kind == "vllm" else 0.0)
         return group
 
     def scorer(self, spec: ScorerSpec) -> ScorerGroup:
@@ -72,7 +77,7 @@ class RayRoles:
         count = len(bundles(self.resources)) if self.resources.colocate else 1
         first = self.resources.learner_ranks + self.resources.rollout_engines
         group = self._group("scorer", ScorerGroup, count, first)
-        group.host(spec)
+        group.host(spec, self.folder)
         return group
 
     def learner(self, spec: LearnerSpec) -> LearnerGroup:
@@ -81,14 +86,13 @@ class RayRoles:
         group = self._group("learner", LearnerGroup, self.resources.learner_ranks, 0)
         if not known:
             group.meet()
-        group.host(spec)
+        group.host(spec, self.folder)
         return group
 
     def close(self) -> None:
         """End the actors and free their devices."""
         for group in self.groups.values():
-            for actor in group.actors:
-                ray.kill(actor)
+            group.end()
         self.groups = {}
         if self.placement is not None:
             remove_placement_group(self.placement)
@@ -209,6 +213,7 @@ class JoinedRunner:
 
     def _drive(self, call: StageCall) -> None:
         call.folder.stop_if_asked()
+        self.roles.folder = call.folder
         execute(call, resources=self.resources, roles=self.roles)
 
 

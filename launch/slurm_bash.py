@@ -3,6 +3,7 @@
 here, step      words before a command: on this node; on a node of choice (srun)
 command, ready  the driver; what waits for Ray's nodes
 scratch, log, nodes, amounts, requeue, most_restarts
+patience        seconds that a driver has to save in once USR1 has come
 """
 
 ENVIRONMENT = """\
@@ -20,10 +21,11 @@ RAY_TMPDIR=$(mktemp --directory /tmp/sandwich-XXXXXX)
 export RAY_TMPDIR TMPDIR=$scratch/${RAY_TMPDIR##*/}.tmp"""
 
 SIGNALS = """\
-driver='' signalled=''
+driver='' signalled='' deadline=''
 forward() {
     echo "SIG$1 from SLURM, $(date '+%F %T')"
     signalled=$1
+    if [ "$1" = USR1 ] && [ -z "$deadline" ]; then deadline=$((SECONDS + patience)); fi
     if [ -n "$driver" ]; then kill -s "$1" "$driver" 2>/dev/null; else finish "$requeue"; fi
 }
 trap 'forward USR1' USR1
@@ -36,6 +38,9 @@ finish() {
     if [ "$1" -eq "$requeue" ] && [ "$(squeue --noheader --jobs="$job" --format=%T)" = RUNNING ]; then
         if [ "${SLURM_RESTART_COUNT:-0}" -ge "$most_restarts" ]; then
             echo "not queued again: $most_restarts restarts were allowed (slurm.most_restarts)"
+        elif scontrol show job "$job" | grep -q 'Requeue=0'; then
+            echo "cancelled, and not queued again"
+            scancel "$job"
         else
             scontrol requeue "$job" && echo "queued again"
         fi
@@ -93,10 +98,26 @@ fi
 driver=''"""
 
 DRIVER = """\
+late=''
 "${command[@]}" &
 driver=$!
 # A trap interrupts wait; the last one gives the driver's own exit code.
-while kill -0 "$driver" 2>/dev/null; do wait "$driver"; done
+while kill -0 "$driver" 2>/dev/null; do
+    if [ -z "$deadline" ]; then
+        wait "$driver"
+    elif [ "$SECONDS" -lt "$deadline" ]; then
+        sleep 1 &
+        wait "$!"
+    elif [ -z "$late" ]; then
+        echo "not saved $patience s after SIGUSR1: ended, to go on from the last checkpoint (slurm.signal_seconds)"
+        kill -s TERM "$driver" 2>/dev/null
+        late=yes deadline=$((SECONDS + 5))
+    else
+        # SLURM queues no job again that it ends itself: it must have ended before.
+        kill -s KILL "$driver" 2>/dev/null
+        sleep 0.1
+    fi
+done
 wait "$driver"
 code=$?
 # Killed by the signal before it could catch it: there was nothing to save yet.

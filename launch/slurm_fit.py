@@ -48,7 +48,7 @@ class Partition:
 
 def parse_sinfo(text: str) -> list[Partition]:
     """Partitions from the lines of `sinfo --Node`, in the order of COLUMNS."""
-    lines = [line.strip().split("|") for line in text.splitlines() if line.strip()]
+    lines = [line.strip().split("|") for line in text.splitlines() if "|" in line]
     found = []
     for name in dict.fromkeys(line[0] for line in lines):
         own = [line for line in lines if line[0] == name]
@@ -134,6 +134,7 @@ def check_fits(config: Config, partitions: Sequence[Partition]) -> None:
     check_placement(config.resources)
 
 
-def partitions_here() -> list[Partition]:
-    """All partitions of the cluster."""
-    return parse_sinfo(call("sinfo", "--noheader", "--Node", f"--format={'|'.join(COLUMNS)}"))
+def partitions_here(extra: Sequence[str] = ()) -> list[Partition]:
+    """All partitions of the cluster, or of those that options of sbatch (slurm.extra) name."""
+    clusters = [option for option in extra if option.startswith(("--clusters=", "--cluster=", "-M"))]
+    return parse_sinfo(call("sinfo", *clusters, "--noheader", "--Node", f"--format={'|'.join(COLUMNS)}"))

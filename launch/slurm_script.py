@@ -4,20 +4,24 @@ One node runs `sandwich run` as it is. On several, the job makes a Ray cluster o
 and one for the workers, and ends it by ending those steps: `ray stop` and `ray symmetric-run` end everybody's Ray.
 
 SLURM signals the batch script alone, which hands USR1 (the time limit is near, or a preemption) and TERM on to the
-driver. The driver saves and exits with code 75: the job is queued again, and goes on where it was.
+driver. The driver saves and exits with code 75: the job is queued again, and goes on where it was. One that has not
+saved in time is ended before SLURM ends the job, for good: it is queued again too, and goes on from its checkpoint.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sandwiching.configs.schema import Config
 from sandwiching.configs.slurm_block import wanted_gres
 from sandwiching.launch.failures import ExitCode
 from sandwiching.launch.slurm_bash import DRIVER, ENVIRONMENT, ONE_NODE, RAY, SIGNALS
+
+ENDING_SECONDS = 30
+"""Of slurm.signal_seconds, what is kept for the end of a driver that has not saved, and of Ray's nodes."""
 
 OWN_MOUNTS = '"$RAY_TMPDIR:$RAY_TMPDIR,$TMPDIR:$TMPDIR"'
 """Folders that the job makes itself, as bash words."""
@@ -35,6 +39,8 @@ class Places:
     """`sandwich` and `python`, where there is no container."""
     folders: Sequence[Path] = ()
     """What the job reads and writes elsewhere: mounted into a container."""
+    caches: Mapping[str, Path] = field(default_factory=dict)
+    """Folders of models, by the variable that says so: the same, and named there, where the home is another."""
     tasks: int | None = None
     """Tasks of a job array, each with a `<log>-<task>.log` of its own; None: a plain job."""
 
@@ -97,6 +103,7 @@ def variables(config: Config, command: Sequence[str], places: Places) -> list[st
     pyxis = container.image is not None and container.runtime == "pyxis"
     lines = []
     if container.image:
+        lines += [f"export {name}={shlex.quote(str(folder))}" for name, folder in places.caches.items()]
         lines.append(f"container=({_pyxis(config, places) if pyxis else _apptainer(config, places)})")
     if pyxis or resources.nodes > 1:
         lines.append(f'step=({srun} "${{container[@]}}")' if pyxis else f"step=({srun})")
@@ -105,6 +112,7 @@ def variables(config: Config, command: Sequence[str], places: Places) -> list[st
     here = '"${here[@]}" ' if pyxis else '"${container[@]}" ' if container.image else ""
     lines.append(f"command=({here}{shlex.join([f'{programs}sandwich', *command])})")
     lines.append(f"requeue={ExitCode.REQUEUE.value} most_restarts={config.slurm.most_restarts}")
+    lines.append(f"patience={max(1, config.slurm.signal_seconds - ENDING_SECONDS)}")
     if resources.nodes == 1:
         return lines
     inside = "" if pyxis else here
@@ -120,7 +128,7 @@ def variables(config: Config, command: Sequence[str], places: Places) -> list[st
 
 def _mounts(config: Config, places: Places) -> str:
     """Bash words of all mounts: the same path inside for what is ours."""
-    own = dict.fromkeys(str(folder) for folder in (places.work_dir, *places.folders))
+    own = dict.fromkeys(str(folder) for folder in (places.work_dir, *places.folders, *places.caches.values()))
     mounts = [*(f"{folder}:{folder}" for folder in own), *config.slurm.container.mounts]
     return f"{shlex.quote(','.join(mounts) + ',')}{OWN_MOUNTS}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import socket
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -21,12 +22,14 @@ from sandwiching.launch import ray_jobs, slurm
 from sandwiching.launch.attempts import AttemptRecord, read_attempts
 from sandwiching.launch.sweep.trials import Trials
 from sandwiching.training.artifacts import MANIFEST
-from sandwiching.training.metrics import read_metrics
+from sandwiching.training.metrics import finite, read_metrics
 
 PLAN_FILE = "plan.json"
 RECENT = 5
 """Steps that the speed is taken from."""
 WATCH_SECONDS = 2.0
+JOB_SECONDS = 30.0
+"""Between two questions to a scheduler, which has others to answer."""
 COLOURS = {"done": "green", "running": "cyan", "stopped": "yellow", "waiting": "dim"}
 
 
@@ -53,36 +56,82 @@ class StageStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Jobs:
+    """A run's last SLURM and Ray jobs in words (None: it has none), and whether one waits or runs."""
+
+    slurm: str | None = None
+    ray: str | None = None
+    active: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RunStatus:
-    """A run's stages in order, its attempts, the last error, and its SLURM and Ray jobs in words."""
+    """A run's stages in order, its attempts, the last error, its jobs, and what it was given.
+
+    killed: whether the last attempt ended without saying so. resources: in words. trials: of a sweep, how many are in
+    which state.
+    """
 
     run_dir: str
     stages: list[StageStatus]
     attempts: list[AttemptRecord]
     slurm: str | None = None
     ray: str | None = None
+    job_active: bool = False
+    killed: bool = False
+    resources: list[str] = field(default_factory=list)
     trials: dict[str, int] = field(default_factory=dict)
-    """Of a sweep, how many trials are in which state."""
 
     @property
     def last_error(self) -> str | None:
         """Message of the last attempt, if it failed."""
         return self.attempts[-1].message if self.attempts else None
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing works on the run, or will."""
+        ended = not self.attempts or self.attempts[-1].ended is not None or self.killed
+        return ended and not self.job_active
+
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {**asdict(self), "last_error": self.last_error}
+        """Plain values; a number that is not finite is null."""
+        return finite({**asdict(self), "last_error": self.last_error})
 
 
-def read_status(run_dir: Path) -> RunStatus:
-    """Status of the run in `run_dir`. Raises ValueError when no run was started there."""
-    plan, attempts = run_dir / PLAN_FILE, read_attempts(run_dir)
-    jobs = {"slurm": slurm.last_state(run_dir), "ray": ray_jobs.last_state(run_dir)}
-    if not plan.exists() and not attempts and not any(jobs.values()):
+def read_jobs(run_dir: Path) -> Jobs:
+    """Asks the schedulers that the run was submitted to."""
+    one, other = slurm.last_state(run_dir), ray_jobs.last_state(run_dir)
+    return Jobs(one and one[0], other and other[0], any(state[1] for state in (one, other) if state))
+
+
+def read_status(run_dir: Path, jobs: Jobs | None = None) -> RunStatus:
+    """Status of the run in `run_dir`; jobs: as they were known a moment ago. Raises ValueError when there is no run."""
+    jobs = jobs or read_jobs(run_dir)
+    file, attempts = run_dir / PLAN_FILE, read_attempts(run_dir)
+    if not file.exists() and not attempts and not (jobs.slurm or jobs.ray):
         raise ValueError(f"{run_dir}: no run was started here; start it with `sandwich run`")
-    planned = json.loads(plan.read_text())["stages"] if plan.exists() else []
-    trials = Counter(record.state for record in Trials(run_dir).read())
-    return RunStatus(str(run_dir), [_stage(stage) for stage in planned], attempts, **jobs, trials=dict(trials))
+    plan = json.loads(file.read_text()) if file.exists() else {}
+    stages = [_stage(stage) for stage in plan.get("stages", [])]
+    return RunStatus(
+        str(run_dir),
+        stages,
+        attempts,
+        jobs.slurm,
+        jobs.ray,
+        jobs.active,
+        bool(attempts) and _is_killed(attempts[-1], stages, jobs),
+        plan.get("placement", []),
+        dict(Counter(record.state for record in Trials(run_dir).read())),
+    )
+
+
+def _is_killed(attempt: AttemptRecord, stages: Sequence[StageStatus], jobs: Jobs) -> bool:
+    """Whether an attempt that has not said that it ended has: its process is gone, or, elsewhere, its job."""
+    if attempt.ended is not None or any(stage.state == "running" for stage in stages):
+        return False
+    if attempt.host == socket.gethostname():
+        return not Path(f"/proc/{attempt.process}").exists()
+    return bool(jobs.slurm or jobs.ray) and not jobs.active
 
 
 def _stage(planned: dict[str, Any]) -> StageStatus:
@@ -128,24 +177,32 @@ def show(status: RunStatus, console: Console) -> None:
 
 
 def watch(run_dir: Path, console: Console) -> None:
-    """Show a status, again and again, until the run's attempt ends or Ctrl-C."""
+    """Show a status, again and again, until nothing works on the run or will, or Ctrl-C."""
+    asked, jobs = 0.0, Jobs()
     with suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False) as live:
         while True:
-            status = read_status(run_dir)
+            fresh = not asked or time.monotonic() - asked >= JOB_SECONDS
+            if fresh:
+                asked, jobs = time.monotonic(), read_jobs(run_dir)
+            status = read_status(run_dir, jobs)
             live.update(_view(status), refresh=True)
-            if status.attempts and status.attempts[-1].ended is not None:
+            if status.over and fresh:
                 return
+            # A job may be queued again just when its attempt ends: what was known of it before says nothing then.
+            asked = 0.0 if status.over else asked
             time.sleep(WATCH_SECONDS)
 
 
 def _view(status: RunStatus) -> Group:
     parts: list[Table | Text] = [_stages(status.stages)] if status.stages else []
     parts += [Text(job) for job in filter(None, (status.slurm, status.ray))]
+    parts += [Text(line) for line in status.resources]
     if status.trials:
         counts = ", ".join(f"{count} {state}" for state, count in status.trials.items())
         parts.append(Text(f"trials: {counts}; each is a run of its own: {status.run_dir}/trials/N"))
     for attempt in status.attempts[-1:]:
         ended = "not ended" if attempt.ended is None else f"ended with exit code {attempt.exit_code}"
+        ended = "killed; the same command goes on from the last checkpoint" if status.killed else ended
         started = time.strftime("%Y-%m-%d %H:%M", time.localtime(attempt.started))
         parts.append(Text(f"attempt {attempt.number} on {attempt.host} at {started}: {ended}"))
     if status.last_error:

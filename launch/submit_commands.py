@@ -62,16 +62,16 @@ def slurm_command(
         typer.echo(text, nl=False)
         return
     refuse_second(folder)
-    check_fits(job_settings, partitions_here())
+    check_fits(job_settings, partitions_here(settings.slurm.extra))
     base.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(base.with_suffix(".yaml"), to_yaml(settings))
+    write_atomic(base.with_suffix(".yaml"), to_yaml(for_container(settings)))
     write_atomic(base.with_suffix(".sbatch"), text)
     log = base.with_suffix(".log") if array is None else base.with_name(f"{base.name}-0.log")
-    job = submit(base.with_suffix(".sbatch"), folder, log)
+    job = submit(base.with_suffix(".sbatch"), folder, log, settings.slurm.signal_seconds)
     if as_json:
         typer.echo(json.dumps({"job": job.id, "script": job.script, "log": job.log}))
         return
-    typer.echo(f"submitted job {job.id}, as in {job.script}")
+    typer.echo(f"submitted job {job}, as in {job.script}")
     typer.echo(f"output: tail -F {shlex.quote(job.log)}")
     typer.echo(state_line(folder))
 
@@ -154,6 +154,13 @@ def for_sweep(config: Config, array: int | None) -> tuple[Config, Config]:
     return config, replace(config, resources=all_at_once(config))
 
 
+def for_container(config: Config) -> Config:
+    """With the paths that are mounted, where there is a container: links and ~ may say something else there."""
+    from sandwiching.launch.paths import with_absolute_paths
+
+    return config if config.slurm.container.image is None else with_absolute_paths(config)
+
+
 def planned_script(config: Config, run_dir: Path, store: Path) -> str | None:
     """What `submit slurm` would submit, of a config that says something of SLURM."""
     if config.slurm == SlurmConfig():
@@ -165,9 +172,15 @@ def script(
     config: Config, run_dir: Path, store: Path, base: Path, words: Sequence[str], tasks: int | None = None
 ) -> str:
     """The sbatch text. The job runs the resolved config of now, whatever becomes of the YAML while it waits."""
+    from sandwiching.launch.paths import model_caches, outside_paths, with_absolute_paths
     from sandwiching.launch.slurm_script import Places, render
 
     words = [*words, f"{base}.yaml", "--run-dir", str(run_dir), "--store", str(store)]
+    folders: list[Path] = [run_dir, store]
+    caches: dict[str, Path] = {}
+    if config.slurm.container.image is not None:
+        folders += outside_paths(with_absolute_paths(config))
+        caches = model_caches()
     # Not resolved: a virtual environment's python is a link.
-    places = Places(Path.cwd(), base, Path(sys.executable).parent, (run_dir, store), tasks)
+    places = Places(Path.cwd(), base, Path(sys.executable).parent, folders, caches, tasks)
     return render(config, words, places)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,7 +12,7 @@ from peft import PeftModel
 from torch import Tensor, nn
 from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel
 
-from sandwiching.policy.generation import GumbelNoise, row_seed
+from sandwiching.policy.generation import GumbelNoise, Polled, go_on, row_seed
 from sandwiching.policy.loading import load_causal_lm
 from sandwiching.policy.logprobs import padded_logprobs
 from sandwiching.policy.lora import LoraSpec, attach, load_adapter_weights
@@ -89,7 +89,10 @@ def refuse_other_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> Non
 
 
 class TransformersEngine:
-    """RolloutEngine on Hugging Face generate with a KV cache, in one process on one device."""
+    """RolloutEngine on Hugging Face generate with a KV cache, in one process on one device.
+
+    poll: called before each token and batch; what it raises ends the call, and changes nothing.
+    """
 
     elsewhere = False
 
@@ -103,6 +106,7 @@ class TransformersEngine:
         dtype: torch.dtype = torch.float32,
         lora: LoraSpec | None = None,
         max_batch: int = 64,
+        poll: Callable[[], None] = go_on,
     ) -> None:
         self.pad_token_id = pad_token_id
         self.eos_token_id = eos_token_id
@@ -110,6 +114,7 @@ class TransformersEngine:
         self.dtype = dtype
         self.lora = lora
         self.max_batch = max_batch
+        self.poll = poll
         self.load(folder, 0)
 
     def load(self, folder: Path, version: int) -> None:
@@ -156,7 +161,7 @@ class TransformersEngine:
         output_BS = plain(self.model).generate(  # pyright: ignore[reportCallIssue]
             inputs=tokens_BP.to(self.device),
             attention_mask=attention_BP.long().to(self.device),
-            logits_processor=LogitsProcessorList([noise]),
+            logits_processor=LogitsProcessorList([Polled(self.poll), noise]),
             generation_config=GenerationConfig(
                 do_sample=False,
                 max_new_tokens=sampling.max_new_tokens,
@@ -199,6 +204,7 @@ class TransformersEngine:
         """See RolloutEngine. An empty response has log-prob 0."""
         sums = []
         for start in range(0, len(prompts), self.max_batch):
+            self.poll()
             tokens_BP, attention_BP = padded_left(prompts[start : start + self.max_batch], self.pad_token_id)
             tokens_BT, mask_BT = padded_right(responses[start : start + self.max_batch], self.pad_token_id)
             tokens_BS, attention_BS = torch.cat([tokens_BP, tokens_BT], 1), torch.cat([attention_BP, mask_BT], 1)

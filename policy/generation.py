@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -14,6 +14,22 @@ def row_seed(seed: int, step: int, prompt_id: str, sample_index: int) -> int:
     """A stable seed of one response, the same in every process (32 bits: torch's CPU generator uses no more)."""
     digest = hashlib.blake2b(f"{seed}\0{step}\0{sample_index}\0{prompt_id}".encode(), digest_size=4).digest()
     return int.from_bytes(digest)
+
+
+def go_on() -> None:
+    """A poll that never ends anything."""
+
+
+class Polled(LogitsProcessor):
+    """Calls `poll` before each token; what it raises ends the generation."""
+
+    def __init__(self, poll: Callable[[], None]) -> None:
+        self.poll = poll
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """The scores as they are."""
+        self.poll()
+        return scores
 
 
 class GumbelNoise(LogitsProcessor):

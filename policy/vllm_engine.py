@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from sandwiching.policy.engine import Sampling, refuse_other_weights
-from sandwiching.policy.generation import row_seed
+from sandwiching.policy.generation import go_on, row_seed
 from sandwiching.policy.loading import load_causal_lm
 from sandwiching.policy.lora import LoraSpec, attach, load_adapter_weights
 from sandwiching.policy.merging import merged_weights
@@ -42,16 +42,24 @@ class VLLMEngine:
     """RolloutEngine on vLLM. Weights are pushed into the running process through shared memory.
 
     With `lora`, adapters are merged in fp32 and pushed as whole weights: the policy is sampled as it will be exported.
+    poll: called while an answer is waited for; what it raises ends the process, and the engine with it.
     """
 
     def __init__(
-        self, settings: ServerSettings, *, pad_token_id: int, eos_token_id: int, lora: LoraSpec | None = None
+        self,
+        settings: ServerSettings,
+        *,
+        pad_token_id: int,
+        eos_token_id: int,
+        lora: LoraSpec | None = None,
+        poll: Callable[[], None] = go_on,
     ) -> None:
         self.elsewhere = True
         self.settings = settings
         self.pad_token_id = pad_token_id
         self.eos_token_id = eos_token_id
         self.lora = lora
+        self.poll = poll
         self.buckets = SharedBuckets()
         self.pushed: Mapping[str, Tensor] | None = None
         self.template: PeftModel | None = None
@@ -140,7 +148,7 @@ class VLLMEngine:
                 )
 
     def _ask(self, method: str, *arguments: Any) -> Any:
-        answer, version = self._persist(lambda: self.server.request(method, *arguments))
+        answer, version = self._persist(lambda: self.server.request(method, *arguments, poll=self.poll))
         if version != self.version:
             raise RuntimeError(f"vLLM answered with weights {version}, not {self.version}")
         return answer

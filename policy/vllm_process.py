@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sandwiching.policy.background import background
+from sandwiching.policy.generation import go_on
 
 SCRIPT = Path(__file__).parent / "vllm_server" / "serve.py"
 POLL_SECONDS = 0.5
@@ -91,15 +92,17 @@ class ServerProcess:
         """Of the process."""
         return self.process.pid
 
-    def request(self, method: str, *arguments: Any, timeout: float | None = None) -> tuple[Any, int]:
-        """The answer and the version of the weights that gave it.
+    def request(
+        self, method: str, *arguments: Any, timeout: float | None = None, poll: Callable[[], None] = go_on
+    ) -> tuple[Any, int]:
+        """The answer and the version of the weights that gave it. What `poll` raises meanwhile ends the server.
 
         Raises ServerLostError when there is none within `timeout` (default: the settings'), ServerError when the
         server failed at it.
         """
         bound = self.settings.timeout if timeout is None else timeout
         with self.lock:
-            kind, answer, version = self._within(bound, repr(method), lambda: self._exchange(method, arguments))
+            kind, answer, version = self._within(bound, repr(method), lambda: self._exchange(method, arguments), poll)
         if kind == "error":
             raise ServerError(f"vLLM failed at {method!r}:\n{answer}")
         return answer, version
@@ -136,7 +139,7 @@ class ServerProcess:
         self.connection.send((method, arguments))
         return self.connection.recv()
 
-    def _within(self, bound: float, what: str, call: Callable[[], T]) -> T:
+    def _within(self, bound: float, what: str, call: Callable[[], T], poll: Callable[[], None] = go_on) -> T:
         """The call's result. A server that stops in the middle of a message would block us for ever."""
         future, deadline = background(call), time.monotonic() + bound
         while not wait([future], POLL_SECONDS).done:
@@ -144,6 +147,11 @@ class ServerProcess:
                 raise ServerLostError(self._words(f"ended in {what}"))
             if time.monotonic() > deadline:
                 raise ServerLostError(self._words(f"gave no answer to {what} in {bound:g} s"))
+            try:
+                poll()
+            except BaseException:
+                self.stop()  # its answer would be taken for that to the next request
+                raise
         try:
             return future.result()
         except (OSError, EOFError) as error:

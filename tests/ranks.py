@@ -6,6 +6,7 @@ Tests reach it through the fixture `run_stages` of tests/training/conftest.py.
 from __future__ import annotations
 
 import importlib
+import itertools
 import os
 import pickle
 import signal
@@ -99,6 +100,66 @@ def ppo(**arguments: Any) -> dict[str, float]:
     from sandwiching.training.ppo import train_ppo
 
     return train_ppo(**arguments, roles=LocalRoles(arguments["resources"]))
+
+
+def stopped_ppo(stop: tuple[str, str, int], **arguments: Any) -> tuple[bool, int]:
+    """train_ppo that is asked to stop in the n-th call of a role's method, all as (role, method, n).
+
+    Whether that call came to its end, and the step of the newest checkpoint (0: none).
+    """
+    from sandwiching.launch.local import LocalRoles
+    from sandwiching.training.artifacts import STOP, Stopped
+    from sandwiching.training.checkpoints import latest, step_of
+    from sandwiching.training.polling import StopPoll
+    from sandwiching.training.ppo import train_ppo
+
+    role, method, number = stop
+    folder, calls, ended = arguments["folder"], itertools.count(1), list[int]()
+    roles = LocalRoles(arguments["resources"])
+    roles.poll = StopPoll(folder, seconds=0)
+    make_role = getattr(roles, role)
+
+    def make(spec: Any) -> Any:
+        made = make_role(spec)
+        real = getattr(made, method)
+
+        def asked(*given: Any) -> Any:
+            call = next(calls)
+            if call == number:
+                folder.ask_to_stop()
+            result = real(*given)
+            ended.append(call)
+            return result
+
+        setattr(made, method, asked)
+        return made
+
+    setattr(roles, role, make)
+    try:
+        train_ppo(**arguments, roles=roles)
+    except Stopped:
+        (folder.path / STOP).unlink()
+    else:
+        raise AssertionError("nobody stopped")
+    newest = latest(folder.checkpoints)
+    return number in ended, 0 if newest is None else step_of(newest)
+
+
+def rank_1_sees_a_stop(folder: Any) -> bool:
+    """Whether this rank stops where all ask together, when rank 1 alone has seen that it should."""
+    from sandwiching.training import distributed
+    from sandwiching.training.artifacts import Stopped
+    from sandwiching.training.polling import StopPoll
+
+    distributed.init_process_group()
+    poll = StopPoll(folder)
+    poll.together()
+    poll.seen = distributed.rank() == 1
+    try:
+        poll.together()
+    except Stopped:
+        return True
+    return False
 
 
 class _Killer:

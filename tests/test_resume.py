@@ -89,6 +89,12 @@ def kill_worker(process: subprocess.Popen, title: str) -> None:
     next(child for child in children if title in " ".join(child.cmdline())).kill()
 
 
+def hang_worker(process: subprocess.Popen, title: str) -> None:
+    """SIGSTOP of one of the run's Ray workers: it hangs, and with it every collective."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    next(child for child in children if title in " ".join(child.cmdline())).suspend()
+
+
 def kill_in(root: Path, stage: str, *options: str) -> None:
     """Kill the command in the stage, with all its children."""
     process = started(root, stage, *options)
@@ -203,6 +209,18 @@ def test_a_disturbed_run_on_ray_goes_on_to_the_same_bits(tmp_path: Path) -> None
     right = undisturbed(tmp_path / "right")
     for disturb in (kill_in, stop_in):
         check_same(right, disturbed(tmp_path / disturb.__name__, disturb))
+
+
+@pytest.mark.slow
+def test_a_rank_that_hangs_counts_as_lost_and_changes_nothing(tmp_path: Path) -> None:
+    ranks = ("resources.learner_ranks=2", "resources.cpus=2", "resources.call_timeout=30")
+    right, root = undisturbed(tmp_path / "right", *ranks), tmp_path / "hung"
+    process = started(root, "ppo", *ranks)
+    hang_worker(process, "LearnerActor")
+    assert process.wait(timeout=400) == 0
+    check_same(right, root)
+    (log,) = (root / "run" / "attempts").glob("*.log")
+    assert "of the learner is lost" in log.read_text()
 
 
 @pytest.mark.slow

@@ -18,6 +18,8 @@ COMPLETE = "complete.json"
 LAYOUT = "layout.json"
 RECORD = "record.jsonl"
 """Of a checkpoint: the metrics of its step."""
+COSTS = "checkpoints.jsonl"
+"""Of a stage: step, bytes and seconds of each of its checkpoints, from the first byte in memory to the last on disk."""
 log = logging.getLogger(__name__)
 
 
@@ -69,8 +71,8 @@ def read_layout(checkpoint: Path) -> Layout:
     return Layout(**json.loads((checkpoint / LAYOUT).read_text()))
 
 
-def seal(temporary: Path, final: Path, folder: StageFolder) -> None:
-    """Fsync and hash every file, list them in complete.json, and rename to `final` in one step.
+def seal(temporary: Path, final: Path, folder: StageFolder) -> int:
+    """Fsync and hash every file, list them in complete.json, and rename to `final` in one step. Returns their bytes.
 
     Raises StaleAttempt when a newer attempt owns the folder.
     """
@@ -88,6 +90,7 @@ def seal(temporary: Path, final: Path, folder: StageFolder) -> None:
     temporary.replace(final)
     _fsync(final.parent)
     shutil.rmtree(old, ignore_errors=True)
+    return sum(size for size, _ in listing.values())
 
 
 def fault(path: Path) -> str | None:
@@ -120,6 +123,15 @@ def latest(checkpoints: Path) -> Path | None:
             return path
         log.warning("checkpoint %s is refused: %s", path, wrong)
     return None
+
+
+def last_cost(root: Path, stage: str) -> tuple[str, int, float] | None:
+    """Artifact, bytes and seconds of the newest checkpoint that a stage of this kind has written into a store."""
+    found = []
+    for file in root.glob(f"{stage}-*/{COSTS}"):
+        if records := read_metrics(file):
+            found.append((file.stat().st_mtime, file.parent.name, records[-1]["bytes"], records[-1]["seconds"]))
+    return max(found)[1:] if found else None
 
 
 def prune(checkpoints: Path, keep: int, best: BestConfig | None = None) -> None:

@@ -26,14 +26,17 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def set_rank_environment(rank: int, world_size: int, local_rank: int, address: str, port: int) -> None:
-    """The variables by which DeepSpeed and accelerate find their process group."""
+def set_rank_environment(rank: int, world_size: int, local_rank: int, local_size: int, address: str, port: int) -> None:
+    """The variables by which DeepSpeed and accelerate find their process group.
+
+    local_size: ranks on this node. Where it is the world's size, DeepSpeed on CPU sums through /dev/shm.
+    """
     os.environ.update(
         RANK=str(rank),
         WORLD_SIZE=str(world_size),
         LOCAL_RANK=str(local_rank),
-        LOCAL_WORLD_SIZE=str(world_size),
-        LOCAL_SIZE=str(world_size),
+        LOCAL_WORLD_SIZE=str(local_size),
+        LOCAL_SIZE=str(local_size),
         CROSS_RANK="0",
         CROSS_SIZE="1",
         MASTER_ADDR=address,
@@ -46,7 +49,7 @@ def set_rank_environment(rank: int, world_size: int, local_rank: int, address: s
 def single_process_env() -> None:
     """Make this process rank 0 of 1, unless a launcher has set the ranks already."""
     if "RANK" not in os.environ:
-        set_rank_environment(0, 1, 0, "127.0.0.1", free_port())
+        set_rank_environment(0, 1, 0, 1, "127.0.0.1", free_port())
     elif not torch.cuda.is_available():
         os.environ["DS_ACCELERATOR"] = "cpu"
 

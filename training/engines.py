@@ -13,12 +13,15 @@ from transformers import AutoConfig
 
 from sandwiching.configs.schema import ResourcesConfig
 from sandwiching.policy.engine import RolloutEngine, TransformersEngine
+from sandwiching.policy.generation import go_on
 from sandwiching.policy.tokenization import eos_token_id, load_tokenizer, pad_token_id
 from sandwiching.policy.vllm_engine import VLLMEngine
 from sandwiching.policy.vllm_process import ServerSettings
 from sandwiching.training.devices import compute_dtype, default_device
 from sandwiching.training.roles import EngineSpec
 from sandwiching.training.weights import lora_spec
+
+Poll = Callable[[], None]
 
 CACHE_BLOCK = 128
 """Tokens that vLLM keeps together on CPU; a sequence's last block is not full."""
@@ -27,12 +30,15 @@ VLLM_PYTHON = Path(sys.prefix).parent / ".venv-vllm" / "bin" / "python"
 """Where `make setup-vllm` puts it: beside our own environment."""
 
 
-def build_engine(spec: EngineSpec, resources: ResourcesConfig) -> RolloutEngine:
-    """The engine of spec.kind on this process's device."""
-    return ENGINES[spec.kind](spec, resources)
+def build_engine(spec: EngineSpec, resources: ResourcesConfig, poll: Poll = go_on) -> RolloutEngine:
+    """The engine of spec.kind on this process's device. poll: called in its long calls, which end where it raises.
+
+    What is sampled ahead cannot be sampled again once there are new weights: there nothing is polled.
+    """
+    return ENGINES[spec.kind](spec, resources, go_on if spec.ahead else poll)
 
 
-def transformers_engine(spec: EngineSpec, resources: ResourcesConfig) -> TransformersEngine:
+def transformers_engine(spec: EngineSpec, resources: ResourcesConfig, poll: Poll) -> TransformersEngine:
     """Hugging Face generate."""
     tokenizer = load_tokenizer(spec.folder, spec.model.pad_token)
     return TransformersEngine(
@@ -43,10 +49,11 @@ def transformers_engine(spec: EngineSpec, resources: ResourcesConfig) -> Transfo
         dtype=compute_dtype(spec.model.precision),
         lora=lora_spec(spec.model.lora) if spec.adapters else None,
         max_batch=resources.rollout_batch,
+        poll=poll,
     )
 
 
-def vllm_engine(spec: EngineSpec, resources: ResourcesConfig) -> VLLMEngine:
+def vllm_engine(spec: EngineSpec, resources: ResourcesConfig, poll: Poll) -> VLLMEngine:
     """vLLM in a process of its own environment."""
     tokenizer = load_tokenizer(spec.folder, spec.model.pad_token)
     gpu = torch.cuda.is_available()
@@ -71,6 +78,7 @@ def vllm_engine(spec: EngineSpec, resources: ResourcesConfig) -> VLLMEngine:
         pad_token_id=pad_token_id(tokenizer),
         eos_token_id=eos_token_id(tokenizer),
         lora=lora_spec(spec.model.lora) if spec.adapters else None,
+        poll=poll,
     )
 
 
@@ -106,7 +114,7 @@ def vllm_python(configured: str | None) -> Path:
     raise ValueError("ppo.engine=vllm needs vLLM: run `make setup-vllm`, or name its Python in resources.vllm.python")
 
 
-ENGINES: dict[str, Callable[[EngineSpec, ResourcesConfig], RolloutEngine]] = {
+ENGINES: dict[str, Callable[[EngineSpec, ResourcesConfig, Poll], RolloutEngine]] = {
     "transformers": transformers_engine,
     "vllm": vllm_engine,
 }

@@ -37,6 +37,7 @@ from sandwiching.training.checkpoints import Layout, read_layout, write_layout
 from sandwiching.training.devices import compute_dtype, peak_flops, release_freed_memory
 from sandwiching.training.engine import TrainingEngine
 from sandwiching.training.passes import plan_passes
+from sandwiching.training.polling import StopPoll
 from sandwiching.training.roles import LearnerSpec
 from sandwiching.training.saving import BackgroundFiles
 from sandwiching.training.schedule import SCHEDULES
@@ -58,9 +59,10 @@ POLICY_PREFIX = "model."
 
 
 class DeepSpeedLearner:
-    """This rank's share of the learner."""
+    """This rank's share of the learner. poll: asked before each pass of an evaluation."""
 
-    def __init__(self, spec: LearnerSpec, resources: ResourcesConfig) -> None:
+    def __init__(self, spec: LearnerSpec, resources: ResourcesConfig, poll: StopPoll | None = None) -> None:
+        self.poll = poll or StopPoll(None)
         distributed.init_process_group()
         self.spec = spec
         ppo = spec.ppo
@@ -130,6 +132,7 @@ class DeepSpeedLearner:
         return Evaluation.join([self._evaluate_rows(rollouts, rows, prefix) for rows in passes])
 
     def _evaluate_rows(self, rollouts: Rollouts, index: Tensor, prefix: int) -> Evaluation:
+        self.poll.together()
         rows = rollouts.select(index)
         responses = rows.packed(prefix).to(self.policy.device)
         temperature = self.spec.ppo.sampling.temperature
@@ -147,7 +150,7 @@ class DeepSpeedLearner:
         columns = (logprob_M, reference_M, kl_M, values_M, entropy_M)
         return Evaluation(index, *(rows.padded(column_M.cpu()) for column_M in columns))
 
-    def update(self, batch: PPOBatch, step: int) -> dict[str, float]:
+    def update(self, batch: PPOBatch, step: int, may_stop: bool = False) -> dict[str, float]:
         """All epochs over `batch` (whole on every rank). Statistics are means over the optimiser steps."""
         ppo = self.spec.ppo
         scale = SCHEDULES[ppo.optimizer.scheduler](step, ppo.steps, ppo.optimizer.warmup_ratio)
@@ -155,6 +158,8 @@ class DeepSpeedLearner:
         totals: dict[str, float] = {}
         for epoch in range(ppo.epochs):
             for rows in self._minibatches(step, epoch):
+                if may_stop:
+                    self.poll.together()
                 for name, value in self._optimise(batch, rows, prefix, step, scale).items():
                     totals[name] = totals.get(name, 0.0) + value
         count = ppo.epochs * ppo.minibatches

@@ -22,6 +22,15 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return records
 
 
+def finite(value: Any) -> Any:
+    """The value with null for numbers that JSON cannot say (NaN, infinity), inside dicts and sequences too."""
+    if isinstance(value, Mapping):
+        return {key: finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 class MetricsLog:
     """Appends records to metrics.jsonl, each flushed; `cut` takes back what a resume will write again."""
 
@@ -37,10 +46,11 @@ class MetricsLog:
     def write(self, record: Mapping[str, Any]) -> None:
         """Append one record, which must have `step`.
 
-        Raises FloatingPointError when a number is not finite: a run that diverged must not go on silently.
+        Raises FloatingPointError when a number is not finite, which is written as null: a run that diverged must not go
+        on silently.
         """
         bad = [key for key, value in record.items() if isinstance(value, float) and not math.isfinite(value)]
         with self.path.open("a") as stream:
-            stream.write(json.dumps(dict(record)) + "\n")
+            stream.write(json.dumps(finite(record)) + "\n")
         if bad:
             raise FloatingPointError(f"step {record['step']}: {', '.join(bad)} not finite (see {self.path})")

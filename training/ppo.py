@@ -103,32 +103,36 @@ class PPO:
         )
         state.registry.register(self)
 
-    def step(self, step: int, folder: StageFolder) -> dict[str, Any]:
+    def step(self, step: int, folder: StageFolder, may_stop: bool = False) -> dict[str, Any]:
         """One round; returns its metrics.
 
-        Raises Stopped, before the update, when the folder asks for it: then all state is that from before the step, but
-        that its rollouts are made.
+        Raises Stopped when the folder asks for it before the update: then all state is that from before the step, but
+        that its rollouts may be made. may_stop: in the update too, after which the learner's state is half a step's.
         """
         ppo, workers, clock = self.ppo, self.workers, Clock()
         self.spans.forget(clock.last)
         made = self.rollouts.take(step)
         clock.lap("generate")
-        self._stop_if_asked(folder, made)
-        if ppo.staleness and step + 1 < ppo.steps:
-            self.rollouts.start(step + 1)
         rollouts = made.rollouts
-        with self.spans.span("learner", "evaluate"):
-            evaluation = workers.learner.evaluate(rollouts, step).in_order()
-        clock.lap("evaluate")
-        scores = made.scores
-        clock.lap("score")
-        self._stop_if_asked(folder, made)
+        try:
+            folder.stop_if_asked()
+            if ppo.staleness and step + 1 < ppo.steps:
+                self.rollouts.start(step + 1)
+            with self.spans.span("learner", "evaluate"):
+                evaluation = workers.learner.evaluate(rollouts, step).in_order()
+            clock.lap("evaluate")
+            made = Made.whole(rollouts, made.version, made.scores)
+            clock.lap("score")
+            folder.stop_if_asked()
+        except Stopped:
+            self.rollouts.give_back(made)
+            raise
         batch, record = experience(
-            rollouts, scores, evaluation, ppo, self.reward_model, self.state.kl.coefficient, step - made.version
+            rollouts, made.scores, evaluation, ppo, self.reward_model, self.state.kl.coefficient, step - made.version
         )
         refuse_another_policy(record.metrics, ppo.most_mismatch, lambda: self._layer_states(rollouts))
         with self.spans.span("learner", "update"):
-            statistics = workers.learner.update(batch, step)
+            statistics = workers.learner.update(batch, step, may_stop)
         clock.lap("update")
         self.rollouts.wait()
         clock.lap("wait")
@@ -146,11 +150,6 @@ class PPO:
             "ppo/engine_restarts": workers.engine.restarts(),
         }
         return {**prompts, **record.metrics, **named, **clock.seconds}
-
-    def _stop_if_asked(self, folder: StageFolder, made: Made) -> None:
-        if folder.asked_to_stop():
-            self.rollouts.give_back(made)
-            raise Stopped(f"{folder.path.name} stopped")
 
     def _layer_states(self, rollouts: Rollouts) -> tuple[Tensor, Tensor]:
         """Of the weights that both have now, whatever sampled these."""
@@ -199,7 +198,13 @@ def train_ppo(
         engine=roles.engine(EngineSpec(start, model, model.lora is not None, ppo.engine, ahead=ppo.staleness > 0)),
         scorer=roles.scorer(
             ScorerSpec(
-                members, None if model.lora else start, model, ppo.sampling.temperature, reward_model.kind, start
+                members,
+                None if model.lora else start,
+                model,
+                ppo.sampling.temperature,
+                reward_model.kind,
+                start,
+                ahead=ppo.staleness > 0,
             )
         ),
         learner=roles.learner(LearnerSpec(start, _value_start(ppo, members), model, ppo, seed)),
@@ -238,14 +243,16 @@ def _train(loop: PPO, resources: ResourcesConfig, folder: StageFolder, profile: 
     log = MetricsLog(folder.metrics)
     done, record = resume(loop, folder)
     log.cut(done)
+    saved = done
     with Saver(folder, loop.workers.learner, resources) as saver:
         for step in range(done, loop.ppo.steps):
             started = perf_counter()
             try:
-                record = loop.step(step, folder) | saver.take_held()
+                # An update is given up only where the state before it is on disk, or will be: nobody can take it back.
+                record = loop.step(step, folder, may_stop=step == saved) | saver.take_held()
             except Stopped:
                 saver.wait()
-                if step > done and not (folder.checkpoints / f"step_{step}").exists():
+                if step != saved:
                     save(loop, saver, step, record)
                     saver.wait()
                 raise
@@ -258,6 +265,7 @@ def _train(loop: PPO, resources: ResourcesConfig, folder: StageFolder, profile: 
             stopping = folder.asked_to_stop() and not last
             if (step + 1) % resources.checkpoint_every == 0 or last or stopping:
                 save(loop, saver, step + 1, record)
+                saved = step + 1
             if stopping:
                 saver.wait()
                 raise Stopped(f"{folder.path.name} stopped after step {step + 1}")

@@ -38,6 +38,7 @@ class ScorerSpec:
     """Reward members, and the frozen reference where the learner cannot give it (full fine-tuning).
 
     kind: of several members (training/members.py); full: nothing is shared. trunk: what adapters were trained on.
+    ahead: it scores what was sampled ahead.
     """
 
     members: tuple[Path, ...]
@@ -46,6 +47,7 @@ class ScorerSpec:
     temperature: float
     kind: str = "full"
     trunk: Path | None = None
+    ahead: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +91,11 @@ class Learner(Protocol):
         """What the policy, its reference (LoRA) and the value model say before the update; rows in any order."""
         ...
 
-    def update(self, batch: PPOBatch, step: int) -> dict[str, float]:
-        """All epochs of one PPO step; returns its statistics."""
+    def update(self, batch: PPOBatch, step: int, may_stop: bool = False) -> dict[str, float]:
+        """All epochs of one PPO step; returns its statistics.
+
+        may_stop: raises Stopped between optimiser steps when asked to; what it holds then is half a step's.
+        """
         ...
 
     def weights(self) -> Mapping[str, Tensor]:

@@ -18,16 +18,25 @@ from sandwiching.training.spans import Spans
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """Rollouts, the version of the weights that sampled them, and what gives the scores of each part of them."""
+    """Rollouts, the version of the weights that sampled them, and what gives the scores of each part of them.
+
+    scored: nothing is left to be done for the scores.
+    """
 
     rollouts: Rollouts
     version: int
     parts: tuple[Callable[[], Scores], ...]
+    scored: bool = False
 
     @property
     def scores(self) -> Scores:
         """Waits for those that are not done, or makes them."""
         return Scores.join([part() for part in self.parts])
+
+    @classmethod
+    def whole(cls, rollouts: Rollouts, version: int, scores: Scores) -> Made:
+        """Rollouts with their scores."""
+        return cls(rollouts, version, (lambda: scores,), scored=True)
 
 
 class RolloutQueue:
@@ -70,9 +79,11 @@ class RolloutQueue:
         return self._make(self.prompts.at(0, self.count, self.samples), step) if ahead is None else ahead.result()
 
     def give_back(self, made: Made) -> None:
-        """What `take` gave was not trained on: it is the next to be taken."""
+        """What `take` gave was not trained on. It is the next to be taken, or made again where that is possible and
+        its scores are not there."""
         self.wait()
-        self.ahead = at_once(lambda: made)
+        kept = made.scored or made.version != self.engine.version
+        self.ahead = at_once(lambda: made) if kept else None
 
     def start(self, step: int) -> None:
         """Begin with the rollouts of the step after the one that trains."""
@@ -97,8 +108,8 @@ class RolloutQueue:
         """Back to what `state_dict` gave."""
         self.ahead = None
         if state:
-            scores = Scores(**state["scores"])
-            self.ahead = at_once(lambda: Made(Rollouts(**state["rollouts"]), state["version"], (lambda: scores,)))
+            made = Made.whole(Rollouts(**state["rollouts"]), state["version"], Scores(**state["scores"]))
+            self.ahead = at_once(lambda: made)
 
     def _make(self, prompts: PromptBatch, step: int) -> Made:
         version, parts, scores = self.engine.version, list[Rollouts](), list[Callable[[], Scores]]()

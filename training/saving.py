@@ -1,7 +1,7 @@
 """Checkpoints beside the training: a copy in memory holds it up, disks do not.
 
 ranks    state -> bytes -> files, written in the background
-driver   between steps: are all written? -> in the background: sealed (checkpoints.py), old ones pruned
+driver   between steps: are all written? -> in the background: sealed (checkpoints.py), its cost noted, old ones pruned
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from sandwiching.configs.schema import ResourcesConfig
 from sandwiching.policy.background import background
 from sandwiching.training import checkpoints, distributed
 from sandwiching.training.artifacts import StageFolder
+from sandwiching.training.checkpoints import COSTS
+from sandwiching.training.metrics import MetricsLog
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +132,8 @@ class Saver:
         self.files = files
         self.resources = resources
         self.seals = seals
-        self.unsealed: tuple[Path, int] | None = None
+        self.unsealed: tuple[Path, int, float] | None = None
+        self.began = 0.0
         self.sealing: Future[None] | None = None
         self.started = 0.0
         self.held = 0.0
@@ -151,11 +154,12 @@ class Saver:
         """A directory for the checkpoint of `step`, when the one before is sealed; made by the process that seals."""
         self.started = perf_counter()
         self.wait()
+        self.began = perf_counter()
         return checkpoints.begin(self.folder, step) if self.seals else checkpoints.unsealed(self.folder, step)
 
     def end(self, temporary: Path, step: int) -> None:
         """All files are given; with resources.async_save they may still be written."""
-        self.unsealed = temporary, step
+        self.unsealed = temporary, step, self.began
         if not self.resources.async_save:
             self.wait()
         self.held = perf_counter() - self.started
@@ -183,10 +187,11 @@ class Saver:
 
     def _seal(self) -> None:
         assert self.unsealed is not None
-        (temporary, step), self.unsealed = self.unsealed, None
+        given, self.unsealed = self.unsealed, None
         if self.seals:
-            self.sealing = background(lambda: self._seal_and_prune(temporary, step))
+            self.sealing = background(lambda: self._seal_and_prune(*given))
 
-    def _seal_and_prune(self, temporary: Path, step: int) -> None:
-        checkpoints.seal(temporary, self.folder.checkpoints / f"step_{step}", self.folder)
+    def _seal_and_prune(self, temporary: Path, step: int, began: float) -> None:
+        size = checkpoints.seal(temporary, self.folder.checkpoints / f"step_{step}", self.folder)
+        MetricsLog(self.folder.path / COSTS).write({"step": step, "bytes": size, "seconds": perf_counter() - began})
         checkpoints.prune(self.folder.checkpoints, self.resources.keep, self.resources.keep_best)

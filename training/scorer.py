@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from sandwiching.policy.generation import go_on
 from sandwiching.policy.loading import load_causal_lm
 from sandwiching.policy.logprobs import response_logprobs
 from sandwiching.policy.records import Rollouts
@@ -17,9 +20,13 @@ from sandwiching.training.roles import ScorerSpec, Scores
 
 
 class TransformersScorer:
-    """Stateless scorer; holds every member and perhaps the reference."""
+    """Stateless scorer; holds every member and perhaps the reference.
 
-    def __init__(self, spec: ScorerSpec, micro_batch: int) -> None:
+    poll: called before each pass, unless what is scored cannot be made again; what it raises ends the call.
+    """
+
+    def __init__(self, spec: ScorerSpec, micro_batch: int, poll: Callable[[], None] = go_on) -> None:
+        self.poll = go_on if spec.ahead else poll
         self.micro_batch = micro_batch
         self.temperature = spec.temperature
         self.device = default_device()
@@ -47,6 +54,7 @@ class TransformersScorer:
         )
 
     def _score_rows(self, rows: Rollouts, prefix: int) -> tuple[Tensor, Tensor | None]:
+        self.poll()
         responses = rows.packed(prefix).to(self.device)
         rewards_KB = self.members.rewards(responses.packing)
         reference_BT = None

@@ -104,10 +104,15 @@ def begun_line(record: TrialRecord) -> str:
     return f"trial {record.number}  {word}  {_params(record)}"
 
 
+def _is_wrong(record: TrialRecord) -> bool:
+    """Whether its error is one, and not that it was asked to stop."""
+    return record.state == "failed" or (record.state == "interrupted" and record.faults > 0)
+
+
 def ended_line(record: TrialRecord, sweep: SweepConfig) -> str:
     """A trial's end in one line."""
     value = "" if record.value is None else f"{sweep.metric} {record.value:.4g}  "
-    error = f"  {record.error}" if record.state == "failed" else ""
+    error = f"  {record.error}" if _is_wrong(record) else ""
     return f"trial {record.number}  {record.state}  {value}{record.seconds:.0f} s  {_params(record)}{error}"
 
 
@@ -117,7 +122,7 @@ def show_outcome(outcome: Outcome, console: Console) -> None:
     for note in outcome.notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
     for record in outcome.trials:
-        if record.error is not None and record.state == "failed":
+        if record.error is not None and _is_wrong(record):
             text = f"trial {record.number}: {record.error}"
             console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
     if outcome.best_config is not None:

@@ -124,7 +124,8 @@ class Sweep:
 def run_sweep(config: Config, store: Store, run_dir: Path, attempt: Attempt) -> None:
     """Run what is left of a sweep, then write and show its outcome.
 
-    Raises Stopped after a signal, RuntimeError when every trial failed, and ValueError before any model is loaded.
+    Raises Stopped after a signal, RuntimeError when every trial failed or the cluster failed some, and ValueError
+    before any model is loaded.
     """
     from sandwiching.launch.preflight import refuse_bad_input
 
@@ -148,6 +149,12 @@ def run_sweep(config: Config, store: Store, run_dir: Path, attempt: Attempt) -> 
     show_outcome(outcome, console)
     if sweep.signals.asked:
         raise Stopped(f"the sweep stopped with {len(ended)} of {sweep.total} trials ended")
+    lost = [record for record in records if record.state == "interrupted" and record.faults]
+    if lost:
+        raise RuntimeError(
+            f"{len(lost)} of {sweep.total} trials lost their processes, nodes or disk; trial {lost[-1].number}: "
+            f"{lost[-1].error}"
+        )
     if records and all(record.state == "failed" for record in records):
         raise RuntimeError(f"every trial failed; trial {records[-1].number}: {records[-1].error}")
 

@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -24,20 +25,25 @@ from sandwiching.training.artifacts import STOP, write_atomic
 State = Literal["running", "done", "pruned", "failed", "interrupted"]
 FILE = "trial.json"
 MOST_TRIES = 2
-"""Times that a trial which fails is begun; one that is interrupted goes on as often as it takes."""
+"""Times that a trial which fails is begun; one that is stopped goes on as often as it takes."""
+MOST_FAULTS = 20
+"""Times that a trial loses its processes, nodes or disk; it counts as failed after them."""
+FAULTS_A_START = 3
+"""The same of one driver, which leaves the trial alone after them: the next start goes on with it."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrialRecord:
     """trial.json. results: the objective by step; value: the last of them, or of the finished stages.
 
-    seconds: of all starts together. stages: artifacts by name within the trial.
+    seconds: of all starts together. stages: artifacts by name within the trial. faults: of the cluster, that it met.
     """
 
     number: int
     params: dict[str, Any]
     state: State = "running"
     failures: int = 0
+    faults: int = 0
     began: float = field(default_factory=time.time)
     ended: float | None = None
     seconds: float = 0.0
@@ -63,6 +69,11 @@ class TrialRecord:
         seconds = self.seconds + now - self.began
         return replace(self, state=state, ended=now, seconds=seconds, error=error, failures=failures)
 
+    def losing(self, error: str | None) -> TrialRecord:
+        """At the end of a start that a fault of the cluster ended: interrupted, and failed for good after too many."""
+        ended = replace(self.ending("interrupted", error), faults=self.faults + 1)
+        return ended if ended.faults < MOST_FAULTS else replace(ended, state="failed", failures=MOST_TRIES)
+
 
 def read_trial(folder: Path) -> TrialRecord:
     """The trial of a folder."""
@@ -77,6 +88,7 @@ class Trials:
         self.root = run_dir / "trials"
         self.opened = time.time()
         self.held: dict[int, int] = {}
+        self.faults: Counter[int] = Counter()
 
     def folder(self, number: int) -> Path:
         """A trial's run folder."""
@@ -114,6 +126,11 @@ class Trials:
         (folder / STOP).unlink(missing_ok=True)
         return True
 
+    def lose(self, record: TrialRecord, error: str | None) -> TrialRecord:
+        """A fault of the cluster ended this start of a trial."""
+        self.faults[record.number] += 1
+        return record.losing(error)
+
     def release(self, number: int) -> None:
         """Give a lock back."""
         os.close(self.held.pop(number))
@@ -122,7 +139,8 @@ class Trials:
         """The first trial that goes on, or is tried again; it is held then, and running. Call it `alone`."""
         for found in self.read():
             again = found.state == "failed" and (found.ended or 0.0) < self.opened
-            waits = found.state in ("running", "interrupted") or (again and not found.final)
+            sick = self.faults[found.number] >= FAULTS_A_START
+            waits = (found.state in ("running", "interrupted") and not sick) or (again and not found.final)
             if waits and found.number not in self.held and self.hold(found.number):
                 # What it was when its driver was killed is not known to the second.
                 record = replace(read_trial(self.folder(found.number)), state="running", began=time.time(), error=None)

@@ -84,10 +84,12 @@ class FileSearch(Searcher):
         self.trials.write(record)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """See Searcher. A last result that says `running` is one that asha ended the trial at."""
+        """See Searcher. A last result that says `running` is one that asha ended the trial at; `lost`: see work.py."""
         record = self.records.pop(trial_id)
         if error or result is None:
-            record = record.ending("failed", LOST)
+            record = self.trials.lose(record, LOST)
+        elif result["state"] == "lost":
+            record = self.trials.lose(_after(record, result), result["error"])
         else:
             state = "pruned" if result["state"] == "running" else result["state"]
             record = _after(record, result).ending(state, result.get("error"))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sandwiching.configs.load import load
-from sandwiching.launch.failures import explain, root_cause
+from sandwiching.launch.failures import explain, of_the_cluster, root_cause
 from sandwiching.launch.graph import Graph, Node, build_graph
 from sandwiching.launch.plan import make_plan
 from sandwiching.launch.run import Runner, run
@@ -121,7 +121,8 @@ class TrialWork:
             with (self.folder / LOG).open("a") as stream:
                 traceback.print_exception(error, file=stream)
             stopped = isinstance(root_cause(error), Stopped | KeyboardInterrupt)
-            self.outcome = {"state": "interrupted" if stopped else "failed", "error": explain(error)[1]}
+            state = "interrupted" if stopped else "lost" if of_the_cluster(error) else "failed"
+            self.outcome = {"state": state, "error": explain(error)[1]}
 
     def _train(self) -> dict[str, Any]:
         config = load(self.folder / "config.yaml")

@@ -20,6 +20,7 @@ import pytest
 
 from sandwiching.launch.attempts import read_attempts
 from sandwiching.training.distributed import free_port
+from sandwiching.training.metrics import read_metrics
 
 pytestmark = pytest.mark.cluster
 
@@ -254,3 +255,33 @@ def test_a_killed_head_ends_the_driver_in_one_line(here: Path) -> None:
     assert "the same command goes on from the last checkpoint" in said
     (attempt,) = read_attempts(here / "runs/tiny")
     assert attempt.exit_code == 1
+
+
+@pytest.mark.slow
+def test_the_raylet_of_the_drivers_node_killed_the_same_command_comes_to_the_same_bits(
+    here: Path, tmp_path: Path
+) -> None:
+    """Ray ends the driver with it. The undisturbed run is that of one process."""
+    command = [BIN / "sandwich", "run", "tiny", *SMALL, "resources.cpus=1", "ppo.steps=8", "--only", "ppo"]
+    right = tmp_path / "right"
+    right.mkdir()
+    subprocess.run([*command, "--no-ray"], cwd=right, check=True, capture_output=True, timeout=6 * MINUTES)
+    head = Head()
+    try:
+        head.wait()
+        address = {"RAY_ADDRESS": f"127.0.0.1:{head.port}"}
+        process = subprocess.Popen(command, cwd=here, env=head.environment(**address), stderr=subprocess.DEVNULL)
+        wait_for_steps(here, 2)
+        head.child("raylet").kill()
+        assert process.wait(timeout=2 * MINUTES) != 0
+    finally:
+        head.end()
+    subprocess.run([*command, "--no-ray"], cwd=here, check=True, capture_output=True, timeout=6 * MINUTES)
+    one, other = (next(folder.glob("runs/store/ppo-*")) for folder in (right, here))
+    assert (one / "model/model.safetensors").read_bytes() == (other / "model/model.safetensors").read_bytes()
+    own = ("time/", "ppo/engine_restarts")
+    records = [
+        [{key: value for key, value in row.items() if not key.startswith(own)} for row in read_metrics(place)]
+        for place in (one / "metrics.jsonl", other / "metrics.jsonl")
+    ]
+    assert records[0] == records[1]

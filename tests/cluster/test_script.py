@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from sandwiching.launch.slurm import SubmittedJob, ask_to_save
+
 pytestmark = pytest.mark.cluster
 
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL"}
@@ -39,6 +41,33 @@ def test_a_signal_before_the_driver_listens_queues_again_too(cluster: Any, tmp_p
     cluster.run("scancel", "--batch", "--signal=USR1", job)
     assert cluster.wait(job, ENDED, 60) == "COMPLETED"
     assert "start 2" in (tmp_path / "1.log").read_text()
+
+
+def test_a_driver_that_has_not_saved_in_time_is_ended_and_queued_again(cluster: Any, tmp_path: Path) -> None:
+    """In time is a second here: SLURM requeues no job whose time is over."""
+    deaf = "trap '' USR1 TERM; for i in {1..600}; do sleep 0.2; done"
+    once = f'if [ -n "${{SLURM_RESTART_COUNT:-}}" ]; then echo second start; exit 0; fi; echo first start; {deaf}'
+    job = cluster.start(tmp_path, once, "slurm.signal_seconds=31")
+    cluster.says(tmp_path, "first start")
+    cluster.run("scancel", "--batch", "--signal=USR1", job)
+    assert cluster.wait(job, ENDED, 90) == "COMPLETED"
+    lines = (tmp_path / "1.log").read_text()
+    places = [lines.index(words) for words in ("SIGUSR1", "not saved 1 s after", "queued again", "second start")]
+    assert places == sorted(places)
+
+
+def test_a_job_that_we_cancel_saves_with_its_nodes_and_does_not_come_back(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_CONF", str(cluster.root / "slurm.conf"))
+    look = "import ray; ray.init(); print('saved beside', sum(node['Alive'] for node in ray.nodes()), 'nodes')"
+    save = f'save() {{ {sys.executable} -c "{look}"; exit 75; }}; trap save TERM'
+    job = cluster.start(tmp_path, f"{save}; echo at work; for i in {{1..600}}; do sleep 0.2; done", *TWO)
+    cluster.says(tmp_path, "at work", 120)
+    ask_to_save(SubmittedJob(job, "", "", 0.0))
+    assert cluster.wait(job, ENDED, 90) == "CANCELLED"
+    said = (tmp_path / "1.log").read_text()
+    assert said.index("saved beside 2 nodes") < said.index("cancelled, and not queued again")
 
 
 def test_a_cancelled_job_does_not_come_back(cluster: Any, tmp_path: Path) -> None:

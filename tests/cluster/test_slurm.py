@@ -167,7 +167,7 @@ def test_preempted_cancelled_and_out_of_time_in_ppo_it_ends_with_the_same_weight
     assert f"cancelled SLURM job {job}" in done.stderr
     assert cluster.wait(job, ENDED, MINUTES) == "CANCELLED"
     with pytest.raises(ValueError, match="no SLURM job of this run"):
-        cancel(here / "runs/tiny")
+        cancel(here / "runs/tiny", print)
 
     job = submitted(cluster, here, *settings, "--only", "ppo")
     at_step(cluster, here, last_step(here) + 2)

@@ -17,7 +17,7 @@ import typer
 
 from sandwiching.configs.errors import ConfigError
 from sandwiching.launch.attempts import Attempt, read_attempts
-from sandwiching.launch.failures import ExitCode, HeadLost, NoRoom, Terminated, explain
+from sandwiching.launch.failures import ExitCode, HeadLost, NoRoom, NotInTime, Terminated, explain, of_the_cluster
 
 AGAIN = "goes on from the last checkpoint"
 FAILURES = [
@@ -34,6 +34,7 @@ FAILURES = [
     (KeyError("x"), ExitCode.FAILED, ["KeyError", AGAIN]),
     (HeadLost("no answer"), ExitCode.FAILED, ["no answer", AGAIN]),
     (NoRoom("no node came back"), ExitCode.FAILED, ["no node came back", AGAIN]),
+    (NotInTime("not within 5 s: raise resources.load_timeout"), ExitCode.FAILED, ["resources.load_timeout", AGAIN]),
 ]
 
 
@@ -58,6 +59,16 @@ def test_the_cause_is_taken_out_of_rays_wrapping() -> None:
     assert code == ExitCode.FAILED
     assert "a worker died" in message
     assert "out of memory" in explain(exceptions.OutOfMemoryError("killed"))[1]
+    assert "raise resources.call_timeout" in explain(exceptions.GetTimeoutError("no answer"))[1]
+
+
+def test_whom_to_blame() -> None:
+    exceptions = pytest.importorskip("ray.exceptions")
+    lost = [NoRoom("x"), HeadLost("x"), NotInTime("x"), OSError(errno.EIO, "x"), exceptions.ActorDiedError()]
+    assert all(map(of_the_cluster, lost))
+    task = exceptions.RayTaskError("f", "remote traceback", ValueError("bad row"))
+    own = [ValueError("x"), FloatingPointError("x"), MemoryError(), exceptions.OutOfMemoryError("killed"), task]
+    assert not any(map(of_the_cluster, own))
 
 
 def test_what_cannot_be_remembered_is_told_all_the_same(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,7 @@ from sandwiching.configs.schema import (
     SamplingConfig,
 )
 from sandwiching.launch.environment import set_library_environment
+from sandwiching.launch.failures import NotInTime
 from sandwiching.policy.base_models import resolve
 from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.metrics import read_metrics
@@ -86,6 +87,15 @@ def train(path: Path, reward: Path, **where: Any) -> tuple[dict[str, torch.Tenso
     finally:
         roles.close()
     return load_file(folder.model / "model.safetensors"), read_metrics(folder.metrics)
+
+
+def test_a_process_that_is_not_ready_in_time_names_the_setting(
+    cluster: None, reward_artifact: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        NotInTime, match=r"EngineActor did not load its models within 0.01 s: raise resources.load_timeout"
+    ):
+        train(tmp_path / "ppo", reward_artifact, load_timeout=0.01)
 
 
 @pytest.fixture(scope="module")

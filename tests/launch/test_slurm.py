@@ -14,8 +14,17 @@ from typer.testing import CliRunner
 from sandwiching.configs.load import load
 from sandwiching.launch import slurm
 from sandwiching.launch.cli import app
-from sandwiching.launch.slurm import SlurmError, SubmittedJob, cancel, last_state, read_jobs, refuse_second, submit
-from sandwiching.launch.slurm_fit import check_fits, parse_sinfo
+from sandwiching.launch.slurm import (
+    SlurmError,
+    SubmittedJob,
+    cancel,
+    last_state,
+    read_jobs,
+    refuse_second,
+    state_of,
+    submit,
+)
+from sandwiching.launch.slurm_fit import check_fits, parse_sinfo, partitions_here
 from sandwiching.launch.status import read_status
 
 SINFO = """
@@ -83,6 +92,12 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
     return put
 
 
+def said_of(run_dir: Path) -> str:
+    found = last_state(run_dir)
+    assert found is not None
+    return found[0]
+
+
 def job_of(run_dir: Path) -> SubmittedJob:
     (run_dir / "slurm").mkdir(parents=True)
     return submit(run_dir / "slurm" / "1.sbatch", run_dir)
@@ -92,7 +107,7 @@ def test_jobs_are_remembered(commands: Commands, tmp_path: Path) -> None:
     commands(sbatch="echo sbatch: a note >&2; echo '17;cluster'")
     run_dir = tmp_path / "run"
     job = job_of(run_dir)
-    assert (job.id, job.log) == ("17", str(run_dir / "slurm" / "1.log"))
+    assert (job.id, job.cluster, job.log) == ("17", "cluster", str(run_dir / "slurm" / "1.log"))
     again = submit(run_dir / "slurm" / "2.sbatch", run_dir)
     assert read_jobs(run_dir) == [job, again]
 
@@ -100,15 +115,19 @@ def test_jobs_are_remembered(commands: Commands, tmp_path: Path) -> None:
 def test_states_in_words(commands: Commands, tmp_path: Path) -> None:
     commands(sbatch="echo 17", squeue="echo 'PENDING|Resources|0:00|'")
     job_of(tmp_path / "run")
-    assert "SLURM job 17: PENDING (Resources)" in str(last_state(tmp_path / "run"))
+    assert "SLURM job 17: PENDING (Resources)" in said_of(tmp_path / "run")
     with pytest.raises(SlurmError, match="has a job already: SLURM job 17"):
         refuse_second(tmp_path / "run")
     commands(squeue="echo 'RUNNING|None|1:02|n[1-2]'")
-    assert "RUNNING on n[1-2] for 1:02" in str(last_state(tmp_path / "run"))
+    assert "RUNNING on n[1-2] for 1:02" in said_of(tmp_path / "run")
     commands(squeue="echo 'COMPLETED|None|9:00|n1'; echo 'PENDING|Resources|0:00|'; echo 'RUNNING|None|0:05|n2'")
-    assert "RUNNING on n2 for 0:05" in str(last_state(tmp_path / "run")), "of an array, the task at work"
+    assert "RUNNING on n2 for 0:05" in said_of(tmp_path / "run"), "of an array, the task at work"
     commands(squeue="echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1")
-    assert "SLURM has forgotten it" in str(last_state(tmp_path / "run"))
+    assert "SLURM has forgotten it" in said_of(tmp_path / "run")
+    commands(sacct="echo 'CANCELLED by 1000|75:0|0:09:00|n1'")
+    assert "SLURM job 17: CANCELLED with exit code 75 on n1 after 0:09:00" in said_of(tmp_path / "run")
+    commands(sacct="echo 'Slurm accounting storage is disabled' >&2; exit 1")
+    assert "SLURM has forgotten it" in said_of(tmp_path / "run")
     refuse_second(tmp_path / "run")
     assert last_state(tmp_path / "elsewhere") is None
 
@@ -121,14 +140,55 @@ def test_status_of_a_run_that_waits_in_the_queue(commands: Commands, tmp_path: P
     assert "PENDING (Priority)" in status.as_json()["slurm"]
 
 
-def test_cancel(commands: Commands, tmp_path: Path) -> None:
-    commands(sbatch="echo 17", squeue="echo 'RUNNING|None|1:02|n1'", scancel=f"echo $* > {tmp_path}/cancelled")
+def test_a_job_of_another_cluster_is_asked_for_there(commands: Commands, tmp_path: Path) -> None:
+    commands(
+        sbatch="echo '17;far'", squeue=f"echo $* >> {tmp_path}/asked; echo 'CLUSTER: far'; echo 'RUNNING|None|1:02|n1'"
+    )
+    job = job_of(tmp_path / "run")
+    assert str(state_of(job)) == f"SLURM job 17 of cluster far: RUNNING on n1 for 1:02; output: {job.log}"
+    assert (tmp_path / "asked").read_text().startswith("--clusters=far ")
+    commands(sinfo=f"echo $* > {tmp_path}/asked; echo 'CLUSTER: far'; echo 'debug*|up|infinite|1-infinite|n1|4|(null)'")
+    assert [one.name for one in partitions_here(["--mem=0", "--clusters=far"])] == ["debug"]
+    assert (tmp_path / "asked").read_text().startswith("--clusters=far ")
+
+
+def test_a_job_at_work_saves_before_it_is_cancelled(commands: Commands, tmp_path: Path) -> None:
+    """Its batch script alone gets the signal, when it knows that it must not come back."""
+    said: list[str] = []
+    save = f'case "$*" in *--signal=TERM*) touch {tmp_path}/saved ;; esac'
+    commands(
+        sbatch="echo 17",
+        squeue=f"if [ -e {tmp_path}/saved ]; then echo 'CANCELLED|None|1:02|n1'; else echo 'RUNNING|None|1:02|n1'; fi",
+        scancel=f"echo scancel $* >> {tmp_path}/asked; {save}",
+        scontrol=f"echo scontrol $* >> {tmp_path}/asked",
+    )
     job_of(tmp_path / "run")
-    assert cancel(tmp_path / "run") == ["17"]
-    assert (tmp_path / "cancelled").read_text() == "17\n"
-    commands(squeue="echo 'CANCELLED|None|1:02|n1'")
+    assert cancel(tmp_path / "run", said.append) == ["17"]
+    assert said == ["SLURM job 17 is asked to save, and has 120 s for it; Ctrl-C leaves it to that"]
+    assert (tmp_path / "asked").read_text().splitlines() == [
+        "scontrol update JobId=17 Requeue=0",
+        "scancel --state=PENDING 17",
+        "scancel --batch --signal=TERM --state=RUNNING 17",
+    ]
     with pytest.raises(SlurmError, match="no SLURM job of this run waits or runs"):
-        cancel(tmp_path / "run")
+        cancel(tmp_path / "run", said.append)
+
+
+def test_a_job_that_does_not_save_in_time_or_waits_is_cancelled_as_it_is(commands: Commands, tmp_path: Path) -> None:
+    commands(
+        sbatch="echo 17",
+        squeue="echo 'RUNNING|None|1:02|n1'",
+        scancel=f"echo $* >> {tmp_path}/asked",
+        scontrol="exit 0",
+    )
+    (tmp_path / "run/slurm").mkdir(parents=True)
+    submit(tmp_path / "run/slurm/1.sbatch", tmp_path / "run", save_seconds=0)
+    cancel(tmp_path / "run", print)
+    assert (tmp_path / "asked").read_text().splitlines()[-1] == "17"
+    (tmp_path / "asked").unlink()
+    commands(squeue="echo 'PENDING|Priority|0:00|'")
+    cancel(tmp_path / "run", print)
+    assert (tmp_path / "asked").read_text() == "17\n"
 
 
 def test_without_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +198,7 @@ def test_without_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "run" / "slurm.json").write_text(
         json.dumps({"jobs": [{"id": "17", "script": "s", "log": "l", "submitted": 0}]})
     )
-    assert "squeue is not installed here" in str(last_state(tmp_path / "run"))
+    assert "squeue is not installed here" in said_of(tmp_path / "run")
 
 
 def test_a_refusal_and_silence(commands: Commands, tmp_path: Path) -> None:

@@ -26,6 +26,11 @@ APART = Places(
     Path("/opt/python env/bin"),
     (Path("/shared/it's 100% mine"), Path("/shared/store")),
 )
+CACHED = replace(
+    APART,
+    folders=(*APART.folders, Path("/data/my judgements.jsonl")),
+    caches={"HF_HOME": Path("/shared/models of mine"), "SANDWICHING_CACHE": Path("/home/me/.cache/sandwiching/models")},
+)
 TWO = ["resources.nodes=2", "resources.cpus=16"]
 GPUS = ["resources.gpus=8", "resources.learner_ranks=8", "resources.rollout_engines=8", "sft.batch_size=64"]
 GPUS = [*GPUS, "ppo.batch_size=64"]
@@ -46,7 +51,7 @@ CASES: dict[str, tuple[list[str], Places]] = {
     "one_node": ([], PLACES),
     "two_nodes": (TWO, PLACES),
     "gpus": ([*TWO, *GPUS], PLACES),
-    "pyxis_one_node": (["slurm.container.image=nvcr.io#sandwiching:1", "resources.cpus=8"], APART),
+    "pyxis_one_node": (["slurm.container.image=nvcr.io#sandwiching:1", "resources.cpus=8"], CACHED),
     "pyxis": (
         [*TWO, *GPUS, "slurm.container.image=nvcr.io#sandwiching:1", "slurm.container.mounts=[/data:/data]"],
         APART,
@@ -115,6 +120,9 @@ def test_words_survive_bash() -> None:
         "/home/me/my project:/home/me/my project",
         "/shared/it's 100% mine:/shared/it's 100% mine",
         "/shared/store:/shared/store",
+        "/data/my judgements.jsonl:/data/my judgements.jsonl",
+        "/shared/models of mine:/shared/models of mine",
+        "/home/me/.cache/sandwiching/models:/home/me/.cache/sandwiching/models",
         "/tmp/r:/tmp/r",
         "/tmp/t:/tmp/t",
     ]

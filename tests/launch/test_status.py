@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
 from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
@@ -11,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from sandwiching.launch.attempts import AttemptRecord
-from sandwiching.launch.status import read_status, seconds_per_step, show, watch
+from sandwiching.launch.status import Jobs, read_status, seconds_per_step, show, watch
 from sandwiching.training.artifacts import StageFolder, Store, write_manifest
 from sandwiching.training.metrics import MetricsLog
 
@@ -22,7 +25,7 @@ def planned(store: Store, run_dir: Path) -> None:
     """plan.json of a run whose stages have the key `key`."""
     run_dir.mkdir(parents=True)
     stages = [{"name": f"{name}-seed0", "stage": name, "folder": str(store.folder(name, "key"))} for name in NAMES]
-    (run_dir / "plan.json").write_text(json.dumps({"stages": stages}))
+    (run_dir / "plan.json").write_text(json.dumps({"stages": stages, "placement": ["2 nodes, 8 GPUs"]}))
 
 
 def finish(folder: StageFolder, stage: str) -> None:
@@ -38,7 +41,7 @@ def work(folder: StageFolder, steps: int, total: int) -> None:
 
 
 def attempt(run_dir: Path, **fields: object) -> None:
-    record = AttemptRecord(number=1, command="sandwich run", host="here", process=1, started=0.0)
+    record = AttemptRecord(1, "sandwich run", socket.gethostname(), os.getpid(), started=0.0)
     file = run_dir / "attempts" / "1.json"
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps({**asdict(record), **fields}))
@@ -104,6 +107,7 @@ def test_the_last_error_is_shown_and_forgotten_after_a_success(run: tuple[Store,
     show(status, Console(file=out, width=140))
     assert "the disk is full [/red]" in out.getvalue()
     assert "exit code 1" in out.getvalue()
+    assert "2 nodes, 8 GPUs" in out.getvalue()
     assert status.as_json()["last_error"] == "the disk is full [/red]"
     attempt(run_dir, ended=5.0, exit_code=0)
     assert read_status(run_dir).last_error is None
@@ -135,3 +139,61 @@ def test_watch_shows_changes_and_ends_with_the_attempt(tmp_path: Path, monkeypat
     assert "not ended" in out.getvalue()
     assert "3/8" in out.getvalue()
     assert "exit code 75" in out.getvalue()
+
+
+def test_a_killed_driver_is_told_from_one_at_work(run: tuple[Store, Path]) -> None:
+    store, run_dir = run
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    attempt(run_dir, process=dead.pid)
+    status, out = read_status(run_dir), StringIO()
+    show(status, Console(file=out, width=140))
+    assert (status.killed, status.over) == (True, True)
+    assert "killed; the same command goes on" in out.getvalue()
+    attempt(run_dir)
+    assert not read_status(run_dir).killed
+    elsewhere = {"process": dead.pid, "host": "another"}
+    attempt(run_dir, **elsewhere)
+    assert not read_status(run_dir).killed, "nobody knows"
+    assert read_status(run_dir, Jobs(slurm="SLURM job 1: FAILED")).killed
+    assert not read_status(run_dir, Jobs(slurm="SLURM job 1: RUNNING", active=True)).killed
+    with store.claim("sft", "key", print):
+        assert not read_status(run_dir, Jobs(slurm="SLURM job 1: FAILED")).killed, "a stage is at work"
+
+
+def test_watch_goes_on_while_a_job_is_queued_again(run: tuple[Store, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """And asks its scheduler only now and then, but when the run seems to be over."""
+    _, run_dir = run
+    attempt(run_dir, ended=None)
+    answers = iter([Jobs("RUNNING", active=True), Jobs("PENDING", active=True), Jobs("COMPLETED")])
+    asked, slept = [], []
+    clock = {"now": 1000.0}
+
+    def look(folder: Path) -> Jobs:
+        asked.append(clock["now"])
+        return next(answers)
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        clock["now"] += seconds
+        attempt(run_dir, ended=2.0, exit_code=75)
+
+    monkeypatch.setattr("sandwiching.launch.status.read_jobs", look)
+    monkeypatch.setattr("time.sleep", sleep)
+    monkeypatch.setattr("time.monotonic", lambda: clock["now"])
+    watch(run_dir, Console(file=StringIO(), width=140))
+    assert asked == [1000.0, 1030.0, 1060.0]
+    assert len(slept) == 30
+
+
+def test_a_divergence_is_json_too(run: tuple[Store, Path]) -> None:
+    store, run_dir = run
+    with store.claim("ppo", "key", print) as folder, pytest.raises(FloatingPointError):
+        MetricsLog(folder.metrics).write({"step": 1, "ppo/score": float("nan")})
+    with store.claim("sft", "key", print) as folder:
+        fields = {"stage": "sft", "version": 1, "key": "key", "inputs": {}, "parents": {}, "seconds": 2.0}
+        write_manifest(folder, {**fields, "metrics": {"sft/loss": float("inf")}})
+    status = read_status(run_dir)
+    text = json.dumps(status.as_json(), allow_nan=False)
+    assert [stage["metrics"] for stage in json.loads(text)["stages"]][0::3] == [{"sft/loss": None}, {"ppo/score": None}]
+    show(status, Console(file=StringIO(), width=140))

@@ -22,7 +22,7 @@ from sandwiching.launch.sweep.outcome import ended_line, make_outcome, ranked, s
 from sandwiching.launch.sweep.plots import write_plots
 from sandwiching.launch.sweep.session import Sweep, decisive, differences, refuse_another_sweep
 from sandwiching.launch.sweep.study import Suggestions
-from sandwiching.launch.sweep.trials import TrialRecord, Trials
+from sandwiching.launch.sweep.trials import FAULTS_A_START, MOST_FAULTS, TrialRecord, Trials
 from sandwiching.training.artifacts import STOP, Store
 
 GRID = ["sweep.space={ppo.advantage: {choice: [gae, group]}, seeds: {choice: [[0], [1, 2]]}}", "sweep.search=grid"]
@@ -108,6 +108,24 @@ def test_interrupted_trials_go_on_and_failed_ones_are_tried_once_more(tmp_path: 
     assert begun(sweep).number == 3
     states = [trial.state.name for trial in sweep.suggestions.study.trials]
     assert states == ["FAIL", "PRUNED", "COMPLETE", "RUNNING"]
+
+
+def test_a_trial_whose_cluster_fails_goes_on_in_this_start_and_the_next_but_not_for_ever(tmp_path: Path) -> None:
+    sweep = open_sweep(tmp_path, "sweep.trials=1")
+    record = begun(sweep)
+    again: TrialRecord | None = record
+    while again is not None:
+        lost = sweep.trials.lose(again, "a node is gone")
+        sweep.trials.write(lost)
+        sweep.end(lost)
+        sweep.trials.release(record.number)
+        again = sweep.begin()
+    (record,) = sweep.trials.read()
+    assert (record.state, record.faults, record.failures, record.final) == ("interrupted", FAULTS_A_START, 0, False)
+    sweep = open_sweep(tmp_path, "sweep.trials=1")
+    record = replace(begun(sweep), faults=MOST_FAULTS - 1)
+    lost = sweep.trials.lose(record, "a node is gone")
+    assert (lost.state, lost.final, lost.error) == ("failed", True, "a node is gone")
 
 
 def test_a_driver_killed_between_study_and_folder_loses_no_trial(tmp_path: Path) -> None:

@@ -118,8 +118,21 @@ def test_results_and_ends_are_written(tmp_path: Path) -> None:
     searcher.on_trial_complete("a", {**running, "step": 2, "value": 0.7})
     searcher.on_trial_complete("b", {"state": "failed", "error": "it broke", "done": True})
     searcher.on_trial_complete("c", error=True)
-    assert [record.state for record in trials.read()] == ["pruned", "failed", "failed"]
+    assert [record.state for record in trials.read()] == ["pruned", "failed", "interrupted"]
+    assert [record.faults for record in trials.read()] == [0, 0, 1]
     assert ended == trials.read()
     assert (ended[0].results, ended[1].error) == ({1: 0.5, 2: 0.7}, "it broke")
     assert "its process ended" in str(ended[2].error)
     assert not trials.held
+
+
+def test_what_the_cluster_fails_is_not_the_trials_failure(tmp_path: Path) -> None:
+    trials, ended = Trials(tmp_path), []
+    searcher = search(trials, ended)
+    searcher.suggest("a")
+    searcher.on_trial_complete(
+        "a", {"state": "lost", "error": "no node came back", "step": 3, "value": 1.0, "done": True}
+    )
+    (record,) = ended
+    assert (record.state, record.error, record.failures, record.faults) == ("interrupted", "no node came back", 0, 1)
+    assert record.results == {3: 1.0}

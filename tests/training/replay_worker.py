@@ -46,9 +46,9 @@ class Recorder(LocalRoles):
         assert isinstance(learner, DeepSpeedLearner)
         update = learner.update
 
-        def recorded(batch: PPOBatch, step: int) -> dict[str, float]:
+        def recorded(batch: PPOBatch, step: int, may_stop: bool = False) -> dict[str, float]:
             self.batches.append(batch)
-            return update(batch, step)
+            return update(batch, step, may_stop)
 
         learner.update = recorded
         return learner

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch.distributed as dist
 
-from sandwiching.training.distributed import is_taken_port
+from sandwiching.training.distributed import is_taken_port, set_rank_environment
 
 CODE = """
 from sandwiching.training import distributed
@@ -22,6 +22,12 @@ print(os.environ["MASTER_PORT"])
 def test_no_shared_memory_outlives_the_processes() -> None:
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
     assert done.stdout.strip().splitlines()[-1].isdigit()
+
+
+def test_only_ranks_of_this_node_are_local(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.environ", environment := {})
+    set_rank_environment(2, 4, 0, 2, "10.0.0.1", 29500)
+    assert (environment["WORLD_SIZE"], environment["LOCAL_SIZE"], environment["LOCAL_WORLD_SIZE"]) == ("4", "2", "2")
 
 
 def test_a_port_that_was_taken_meanwhile_is_told_apart() -> None:

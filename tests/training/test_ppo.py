@@ -187,3 +187,53 @@ def test_one_step_off_a_resume_is_exact_and_takes_every_prompt_once(run_stages, 
     shutil.rmtree(folder.checkpoints / "step_3")
     run_stages([(PPO, ppo_arguments(folder, settings))])
     assert records(folder) == whole
+
+
+def stopped_and_undisturbed(
+    run_stages, ppo_arguments, stage_folder, settings: dict[str, Any], stops: list[tuple[str, str, int]]
+) -> list[tuple[bool, int]]:
+    """What was seen of each stopped run, each of which went on to the undisturbed run's bits."""
+    whole, folders = stage_folder("whole"), [stage_folder(f"stopped{place}") for place, _ in enumerate(stops)]
+    options = {"ppo": {"steps": 4, "minibatches": 2, **settings}, "resources": {"checkpoint_every": 2, "keep": 4}}
+    calls = [(PPO, ppo_arguments(whole, **options))]
+    for folder, stop in zip(folders, stops, strict=True):
+        own = ppo_arguments(folder, **options)
+        calls.append(("__main__:stopped_ppo", {**{k: v for k, v in own.items() if k != "roles"}, "stop": stop}))
+        calls.append((PPO, own))
+    found = run_stages(calls)
+    for folder in folders:
+        assert records(folder) == records(whole)
+        one, other = weights(whole), weights(folder)
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    return found[1::2]
+
+
+def test_stopped_inside_a_step_it_goes_on_to_the_same_bits(run_stages, ppo_arguments, stage_folder) -> None:
+    """A call that changes nothing is given up. So is an update, between its optimiser steps, behind a checkpoint."""
+    stops = [
+        ("engine", "generate", 1),
+        ("engine", "generate", 2),
+        ("scorer", "score", 2),
+        ("learner", "evaluate", 4),
+        ("learner", "_optimise", 10),
+        ("learner", "_optimise", 6),
+    ]
+    found = stopped_and_undisturbed(run_stages, ppo_arguments, stage_folder, {}, stops)
+    # Of 4 optimiser steps each: the tenth is in the third update, behind a checkpoint; the sixth is not.
+    assert found == [(False, 0), (False, 1), (False, 1), (False, 3), (True, 2), (True, 2)]
+
+
+@pytest.mark.slow
+def test_stopped_one_step_off_it_goes_on_to_the_same_bits(run_stages, ppo_arguments, stage_folder) -> None:
+    """What was sampled with weights that are gone is kept, with its scores."""
+    stops = [
+        ("engine", "generate", 1),
+        ("engine", "generate", 3),
+        ("scorer", "score", 3),
+        ("learner", "evaluate", 3),
+        ("learner", "_optimise", 10),
+        ("learner", "_optimise", 6),
+    ]
+    settings = {"staleness": 1, "batch_size": 4}
+    found = stopped_and_undisturbed(run_stages, ppo_arguments, stage_folder, settings, stops)
+    assert found == [(True, 0), (True, 1), (True, 2), (False, 2), (True, 2), (True, 2)]

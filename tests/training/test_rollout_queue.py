@@ -12,7 +12,7 @@ from sandwiching.policy.engine import Sampling
 from sandwiching.policy.records import PromptBatch, Rollouts
 from sandwiching.training.prompts import PromptQueue
 from sandwiching.training.roles import Scores
-from sandwiching.training.rollout_queue import RolloutQueue
+from sandwiching.training.rollout_queue import Made, RolloutQueue
 from sandwiching.training.spans import Spans
 
 SAMPLING = Sampling(1.0, 2)
@@ -153,6 +153,21 @@ def test_what_was_made_ahead_is_kept():
     assert made.rollouts.prompt_ids == own.rollouts.prompt_ids
     assert made.scores.rewards_KB.equal(own.scores.rewards_KB)
     assert len(engine.calls) == 1
+
+
+def test_what_was_not_trained_on_is_taken_again_unless_it_can_be_made_again():
+    engine = Gated()
+    engine.gate.set()
+    rollouts, _ = queue(engine)
+    made = rollouts.take(0)
+    rollouts.give_back(made)
+    assert rollouts.state_dict() == {}, "not scored yet, by weights that are still there"
+    scored = Made.whole(made.rollouts, made.version, made.scores)
+    rollouts.give_back(scored)
+    assert rollouts.take(0) is scored
+    engine.version = 1
+    rollouts.give_back(made)
+    assert rollouts.take(0) is made, "its weights are gone"
 
 
 @pytest.mark.parametrize("apart", [False, True])

@@ -134,6 +134,12 @@ def test_without_async_save_it_is_sealed_at_once(folder: StageFolder):
     assert newest(folder) == "step_1"
     assert saver.take_held()["time/checkpoint"] > 0
     assert saver.take_held() == {}
+    name, size, seconds = checkpoints.last_cost(folder.path.parent, folder.path.name.partition("-")[0]) or ("", 0, 0.0)
+    on_disk = sum(
+        file.stat().st_size for file in (folder.checkpoints / "step_1").iterdir() if file.name != checkpoints.COMPLETE
+    )
+    assert (name, size) == (folder.path.name, on_disk)
+    assert seconds > 0
 
 
 @pytest.mark.parametrize(("mode", "kept"), [("max", ["step_1", "step_5"]), ("min", ["step_3", "step_5"])])
