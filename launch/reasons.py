@@ -33,8 +33,16 @@ def reason(node: Node, store: Store, run_dir: Path, model: ModelConfig) -> str:
 
 
 def _awaited(node: Node) -> Path | None:
-    """The file of people's judgements that a node, or one before it, waits for."""
-    return node.awaits or next(filter(None, map(_awaited, node.before)), None)
+    """The first file of people's judgements that a node, or one before it, waits for."""
+    seen: set[int] = set()
+
+    def first(one: Node) -> Path | None:
+        if id(one) in seen:
+            return None
+        seen.add(id(one))
+        return next(filter(None, map(first, one.before)), None) or one.awaits
+
+    return first(node)
 
 
 def differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
