@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from sandwiching.reward_model.ensemble import COMBINE
 from sandwiching.reward_model.normalise import reference_statistics
 from sandwiching.reward_model.selection import preference_variance
 from sandwiching.tasks.readers import JudgementRow
-from sandwiching.tasks.records import Text
+from sandwiching.tasks.records import Text, Tier
 from sandwiching.training.choice import next_pairs, unjudged
 from sandwiching.training.devices import compute_dtype, default_device
 from sandwiching.training.judgements import ask, raters_of
@@ -93,7 +94,7 @@ def spend(
 
     Raises ValueError when the pairs run out.
     """
-    labels, tier = config.labels, config.arms[arm].tier
+    labels, tier = config.labels, cast(Tier, config.arms[arm].tier)
     assert labels.pairs_per_round is not None
     raters = raters_of(config.task, config.data, seed, tier)
     rows: list[JudgementRow] = []

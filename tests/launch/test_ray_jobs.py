@@ -81,7 +81,7 @@ def test_status_works_while_the_cluster_is_down(sandwich: Callable, run: Path) -
 
 def test_what_was_never_submitted_cannot_be_cancelled(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="was submitted nowhere"):
-        cancel(tmp_path)
+        cancel(tmp_path, print)
 
 
 def test_a_cluster_that_is_gone_is_told_from_one_that_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:

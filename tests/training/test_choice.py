@@ -176,7 +176,7 @@ def test_differences_are_of_raw_scores(members: list[Path]) -> None:
             texts = []
             for one in PAIRS:
                 before, after = encode(
-                    tokenizer, one[0].prompt.text, getattr(one[0], side), one[ended], MODEL.separator
+                    tokenizer, one[0].prompt.text, getattr(one[0], side), bool(one[ended]), MODEL.separator
                 )
                 texts.append(before + after)
             return read_texts(last_token_scores, model, texts, 8)

@@ -113,7 +113,7 @@ def test_copies_of_a_group_say_nothing_new():
         clustered_mean(np.repeat(value, 9), np.repeat(np.arange(12), 9)),
     )
     assert copied == pytest.approx(alone)
-    assert clustered_mean(value, np.zeros(12))[1] == np.inf
+    assert clustered_mean(value, np.zeros(12, dtype=int))[1] == np.inf
 
 
 def test_the_interval_covers_where_pairs_of_a_prompt_share_their_difficulty():
