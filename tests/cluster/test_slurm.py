@@ -174,7 +174,7 @@ def test_preempted_cancelled_and_out_of_time_in_ppo_it_ends_with_the_same_weight
     driver = read_attempts(here / "runs/tiny")[-1].process
     cluster.run_out_of_time(job, here / "runs/tiny/slurm/2.log", 2 * MINUTES, driver)
     assert cluster.wait(job, ENDED, 5 * MINUTES) == "COMPLETED"
-    assert log_of(here).count("queued again") == log_of(here, 2).count("queued again") == 1
+    assert [log_of(here, number).splitlines().count("queued again") for number in (1, 2)] == [1, 1]
     assert [attempt.exit_code for attempt in read_attempts(here / "runs/tiny")] == [75, 75, 75, 0]
     assert weights(here) == weights(right)
 
