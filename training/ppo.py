@@ -194,19 +194,11 @@ def train_ppo(
     """Train a policy; resumes from the folder's newest good checkpoint. Returns the last step's metrics."""
     start = base_folder(model, parents)
     members = tuple(parents[name] / "model" for name in sorted(parents) if name.startswith("reward_model/"))
+    reference, ahead = None if model.lora else start, ppo.staleness > 0
+    scoring = (members, reference, model, ppo.sampling.temperature, reward_model.kind, start)
     workers = Workers(
-        engine=roles.engine(EngineSpec(start, model, model.lora is not None, ppo.engine, ahead=ppo.staleness > 0)),
-        scorer=roles.scorer(
-            ScorerSpec(
-                members,
-                None if model.lora else start,
-                model,
-                ppo.sampling.temperature,
-                reward_model.kind,
-                start,
-                ahead=ppo.staleness > 0,
-            )
-        ),
+        engine=roles.engine(EngineSpec(start, model, model.lora is not None, ppo.engine, ahead=ahead)),
+        scorer=roles.scorer(ScorerSpec(*scoring, ahead=ahead)),
         learner=roles.learner(LearnerSpec(start, _value_start(ppo, members), model, ppo, seed)),
         part=resources.rollout_batch * resources.rollout_engines,
         apart=roles.apart,
