@@ -67,7 +67,6 @@ def collect(
     given: dict[str, Any] = {"task": CAPITALS, "data": DataConfig(), "labels": LabelsConfig(), **changed}
     metrics = collect_judgements(
         judgements=judgements,
-        labels=LabelsConfig(),
         seed=0,
         tier=tier,
         resources=resources,
