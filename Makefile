@@ -51,7 +51,7 @@ test-vllm: setup setup-vllm
 	$(PYTEST) -m "vllm and not cluster"
 
 test-cluster: setup setup-slurm
-	$(PARALLEL) -m "cluster and not slow"
+	$(PARALLEL) --no-loadscope-reorder -m "cluster and not slow"
 
 # As root, as in a container of CI; elsewhere install them yourself.
 setup-slurm:

@@ -3,78 +3,29 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from slurm_runs import (
+    ENDED,
+    MINUTES,
+    SMALL,
+    a_folder,
+    assert_done,
+    at_step,
+    last_step,
+    log_of,
+    submitted,
+    weights,
+    without_ppo,
+)
 
 from sandwiching.launch.attempts import read_attempts
 from sandwiching.launch.slurm import cancel, read_jobs, state_of, submit
 from sandwiching.launch.slurm_fit import partitions_here
 
 pytestmark = pytest.mark.cluster
-
-ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL"}
-SMALL = ["arms.ceiling=null", "reward_model.members=1", "ppo.steps=12", "tracking.to=[]"]
-TWO_NODES = ["resources.nodes=2", "resources.cpus=1", "resources.learner_ranks=2", "resources.rollout_engines=2"]
-MINUTES = 60.0
-
-
-@pytest.fixture
-def here(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in, with a name that has to be quoted; this process asks the test's cluster too."""
-    monkeypatch.setenv("SLURM_CONF", str(cluster.root / "slurm.conf"))
-    return a_folder(tmp_path)
-
-
-def a_folder(parent: Path) -> Path:
-    folder = parent / "it's 100% mine"
-    folder.mkdir(parents=True)
-    return folder
-
-
-def submitted(cluster: Any, here: Path, *overrides: str) -> str:
-    """Submit tiny; the job's id."""
-    done = cluster.sandwich("submit", "slurm", "tiny", *overrides, "--json", folder=here)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)["job"]
-
-
-def log_of(here: Path, submission: int = 1) -> str:
-    file = here / f"runs/tiny/slurm/{submission}.log"
-    return file.read_text() if file.exists() else ""
-
-
-def status(cluster: Any, here: Path) -> dict[str, Any]:
-    return json.loads(cluster.sandwich("status", "tiny", "--json", folder=here).stdout)
-
-
-def last_step(here: Path) -> int:
-    """That PPO has recorded."""
-    files = list(here.glob("runs/store/ppo-*/metrics.jsonl"))
-    lines = files[0].read_text().splitlines() if files else []
-    return len(lines)
-
-
-def at_step(cluster: Any, here: Path, step: int) -> None:
-    """Wait until PPO has recorded so many steps."""
-    cluster.wait_for(lambda: "yes" if last_step(here) >= step else None, 6 * MINUTES, f"step {step} of PPO")
-
-
-def left_in_tmp() -> set[Path]:
-    """Temporary folders of jobs."""
-    return set(Path("/tmp").glob("sandwich-*"))
-
-
-def assert_done(cluster: Any, here: Path, job: str) -> None:
-    """The job ended well, and so did every stage; its output ends with the table of the check."""
-    assert cluster.wait(job, ENDED, 8 * MINUTES) == "COMPLETED", log_of(here)
-    found = status(cluster, here)
-    assert {stage["state"] for stage in found["stages"]} == {"done"}
-    assert found["attempts"][-1]["exit_code"] == 0
-    table = next((here / "runs/tiny/artifacts").glob("check*/check.txt")).read_text()
-    assert table.strip().splitlines()[-1] in log_of(here)
 
 
 def test_a_script_that_only_echoes(cluster: Any, here: Path) -> None:
@@ -111,41 +62,6 @@ def test_what_could_never_start_is_refused_at_once(cluster: Any, here: Path, ove
     assert done.returncode == 2
     assert said in done.stderr
     assert read_jobs(here / "runs/tiny") == []
-
-
-def without_ppo(store: Path, here: Path) -> None:
-    """The finished stages before PPO, as another run's store."""
-    others = shutil.ignore_patterns("ppo-*", ".ppo-*", "check-*", ".check-*", "ray")
-    shutil.copytree(store, here / "runs/store", ignore=others)
-
-
-def weights(here: Path) -> bytes:
-    (file,) = here.glob("runs/store/ppo-*/model/model.safetensors")
-    return file.read_bytes()
-
-
-def test_two_nodes_preempted_in_ppo_end_with_the_weights_of_an_undisturbed_run(
-    cluster: Any, here: Path, tmp_path: Path
-) -> None:
-    before = left_in_tmp()
-    job = submitted(cluster, here, *SMALL, *TWO_NODES)
-    second = cluster.sandwich("submit", "slurm", "tiny", folder=here)
-    assert second.returncode == 2
-    assert f"has a job already: SLURM job {job}" in second.stderr
-    at_step(cluster, here, 2)
-    assert cluster.wait(cluster.preempt(1), ENDED, 2 * MINUTES) == "COMPLETED"
-    assert_done(cluster, here, job)
-    for words in ("Ray: 2 of 2 nodes", "SIGUSR1 from SLURM", "queued again", "start 2"):
-        assert words in log_of(here)
-    assert [attempt.exit_code for attempt in read_attempts(here / "runs/tiny")] == [75, 0]
-    assert left_in_tmp() <= before
-    assert f"SLURM job {job}: COMPLETED" in cluster.sandwich("status", "tiny", folder=here).stdout
-
-    right = a_folder(tmp_path / "right")
-    without_ppo(here / "runs/store", right)
-    one_node = ("resources.nodes=1", "resources.cpus=2")
-    cluster.sandwich("run", "tiny", *SMALL, *TWO_NODES, *one_node, "--only", "ppo", folder=right, timeout=8 * MINUTES)
-    assert weights(here) == weights(right)
 
 
 def test_preempted_cancelled_and_out_of_time_in_ppo_it_ends_with_the_same_weights(
