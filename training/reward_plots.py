@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sandwiching.reward_model.reliability.records import wilson_interval
 from sandwiching.training.figures import COLOURS, STYLE, save
 
 CHANCE = "#777777"
@@ -78,14 +79,15 @@ def reliability_diagram(calibration: Mapping[str, Any]) -> Figure:
 
 
 def accuracies(rows: Sequence[tuple[str, float, int]], title: str, label: str) -> Figure:
-    """A line a bin: (name, share right, number), with a binomial 95 % interval that knows of no clusters."""
+    """A line a bin: (name, share right, number), with Wilson's 95 % interval, which knows of no clusters."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7, 1.3 + 0.3 * len(rows)), layout="constrained")
         axes = figure.subplots()
         axes.set_title(title)
-        for place, (_, accuracy, count) in enumerate(rows):
-            half = 1.96 * math.sqrt(max(accuracy * (1 - accuracy), 0.25 / count) / count)
-            axes.plot([accuracy - half, accuracy + half], [place, place], color=COLOURS[0], linewidth=1.8)
+        counts = np.array([count for _, _, count in rows], dtype=float)
+        low_R, high_R = wilson_interval(counts * [accuracy for _, accuracy, _ in rows], counts)
+        for place, (_, accuracy, _) in enumerate(rows):
+            axes.plot([low_R[place], high_R[place]], [place, place], color=COLOURS[0], linewidth=1.8)
             axes.plot(accuracy, place, marker="o", color=COLOURS[0], markersize=5)
             axes.annotate(
                 f"{accuracy:.2f}", (accuracy, place), (0, 5), textcoords="offset points", ha="center", fontsize=8
@@ -93,9 +95,8 @@ def accuracies(rows: Sequence[tuple[str, float, int]], title: str, label: str) -
         axes.axvline(0.5, color=CHANCE, linestyle=":", linewidth=1.4)
         axes.set_yticks(range(len(rows)), [f"{name}  (n = {count})" for name, _, count in rows])
         axes.set_ylim(-0.6, len(rows) - 0.2)
-        axes.set_xlabel("share right, ties half")
-        if label:
-            axes.set_ylabel(label, fontsize=8)
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_xlabel("share right, ties half" + (f"\nby {label}" if label else ""))
         _grid(axes, "x")
     return figure
 
