@@ -38,6 +38,7 @@ from sandwiching.policy.tokenization import encode, load_tokenizer, pad_token_id
 from sandwiching.tasks.answers import candidates
 from sandwiching.tasks.capitals import Capitals
 from sandwiching.tasks.judgements import JudgementsFile
+from sandwiching.tasks.judgements_gold import judged_by_all
 from sandwiching.tasks.readers import JudgementRow
 from sandwiching.tasks.records import Judgement, Prompt
 from sandwiching.training.reward_data import RewardData, judgement_columns, usable_judgements
@@ -123,7 +124,7 @@ def ids(tokenizer: PreTrainedTokenizerBase, model: ModelConfig, prompt: Prompt, 
 
 def real_pairs(file: JudgementsFile, tokenizer: PreTrainedTokenizerBase, model: ModelConfig, data: DataConfig) -> Held:
     """Pairs with an expert verdict on the final topics."""
-    pairs, _ = fitting_pairs(expert_pairs(file.judged("final")), tokenizer, model, data)
+    pairs, _ = fitting_pairs(expert_pairs(judged_by_all(file, "final")), tokenizer, model, data)
     sides = [
         [
             [*before, *after]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from sandwiching.configs.keyed import UNLESS_DEFAULT
+from sandwiching.configs.keyed import JUDGING, UNLESS_DEFAULT
 from sandwiching.configs.people_block import PeopleKind
 
 
@@ -64,7 +64,49 @@ class JudgementsTask(TaskConfig):
     """Whose majority verdict their competence goes by: expert, weak, or none."""
 
 
-TASKS: dict[str, type[TaskConfig]] = {"capitals": CapitalsTask, "judgements": JudgementsTask}
+@dataclass(kw_only=True)
+class PlantedTask(TaskConfig):
+    """A made-up world, of which the base model is taught a known part (tasks/planted.py, docs/planted.md)."""
+
+    kinds: list[str] = field(default_factory=lambda: ["metal", "colour", "tree"])
+    """Kinds of fact that are asked for, one of each a town."""
+    towns: int = 200
+    """How many towns the world has."""
+    planted: float = 0.9
+    """Share of the facts that the base model is taught; of the others it only learns what people say."""
+    max_prompts: int | None = None
+    """Keep only so many prompts a split, chosen by hash; null keeps all."""
+    population_slope: float = 2.0
+    """Log-odds of knowing a town that a tenfold population adds."""
+    ability_spread: float = 0.7
+    """Standard deviation between people of the log-odds of knowing."""
+    writers_competence: float = 0.3
+    """Mean probability that a person who writes demonstrations knows; the others write what people say."""
+    raters: int = 40
+    """Simulated people in the training panel of each tier."""
+    check_raters: int = 40
+    """Simulated people who judge only in the check."""
+    competence: float = field(default=0.3, metadata=JUDGING)
+    """Mean probability that a weak person who judges knows the answer to a question."""
+    misconception: float = field(default=0.0, metadata=JUDGING)
+    """Probability that a weak person who does not know takes what people say for right; else surface decides."""
+    length_bias: float = field(default=0.0, metadata=JUDGING)
+    """Log-odds a word that the longer response gains with a weak person who does not know."""
+    confidence_bias: float = field(default=0.0, metadata=JUDGING)
+    """Log-odds that confident wording gains with a weak person who does not know."""
+    lapse: float = field(default=0.05, metadata=JUDGING)
+    """Probability that anybody clicks at random."""
+    population: dict[str, PeopleKind] = field(default_factory=dict, metadata=JUDGING)
+    """Kinds of weak people who differ from the above, by name; the rest of the panel is as above."""
+    panel: int = field(default=0, metadata=JUDGING)
+    """Which draw of the weak people who judge: another number, other people of the same kinds."""
+
+
+TASKS: dict[str, type[TaskConfig]] = {
+    "capitals": CapitalsTask,
+    "judgements": JudgementsTask,
+    "planted": PlantedTask,
+}
 
 
 @dataclass(kw_only=True)

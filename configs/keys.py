@@ -22,7 +22,10 @@ from sandwiching.configs.fields import (
 from sandwiching.configs.layers import Layer
 from sandwiching.configs.schema import Config, TaskConfig
 
-SHARED = ("task.name", "task.kinds", "task.min_population", "task.max_prompts", "labels.cost")
+SHARED = (
+    *("task.name", "task.kinds", "task.min_population", "task.max_prompts", "task.towns", "task.planted"),
+    "labels.cost",
+)
 """Settings that an arm may not override though it may override their block: all face the same held-out prompts."""
 
 

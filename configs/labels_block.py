@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from sandwiching.configs.data_blocks import TaskConfig
 from sandwiching.configs.keyed import HOW, UNLESS_DEFAULT
 
 
@@ -31,3 +32,17 @@ class LabelsConfig:
     round is uniform, since there are no reward models yet."""
     cost: LabelCost = field(default_factory=LabelCost, metadata=HOW)
     """Cost units of one judgement."""
+
+
+@dataclass(kw_only=True)
+class ArmLabels:
+    """Who labels for an arm, for the check to ask such raters about held-out pairs; no setting of a run."""
+
+    tier: str
+    """weak or expert."""
+    raters: str
+    """As judgements.raters."""
+    raters_per_pair: int
+    """Votes on a pair."""
+    task: TaskConfig
+    """The task as the arm has it."""

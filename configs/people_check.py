@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from sandwiching.configs.people_block import ModelRaterConfig, PeopleKind
-from sandwiching.configs.schema import CapitalsTask, Config, JudgementsTask
+from sandwiching.configs.schema import CapitalsTask, Config, JudgementsTask, PlantedTask
 
 ROUNDING = 1e-9
 
 
 def people_problems(config: Config) -> Iterator[str]:
     """A line a problem, each naming the settings and values that would do."""
-    if isinstance(config.task, CapitalsTask | JudgementsTask):
+    if isinstance(config.task, CapitalsTask | JudgementsTask | PlantedTask):
         yield from _panels(config)
         yield from _population(config.task.population)
     if isinstance(config.task, JudgementsTask):
@@ -25,13 +25,15 @@ def people_problems(config: Config) -> Iterator[str]:
 def _panels(config: Config) -> Iterator[str]:
     task, judgements = config.task, config.judgements
     asked: list[tuple[str, int, str, int]] = []
-    if judgements.raters == "simulated" or (judgements.raters == "task" and isinstance(task, CapitalsTask)):
+    own_people = isinstance(task, CapitalsTask | PlantedTask)
+    if judgements.raters == "simulated" or (judgements.raters == "task" and own_people):
         asked.append(("judgements.raters_per_pair", judgements.raters_per_pair, "task.raters", task.raters))
     if isinstance(task, CapitalsTask):
-        asked += [
-            ("task.demonstrators", task.demonstrators, "task.raters", task.raters),
-            ("check.raters_per_response", config.check.raters_per_response, "task.check_raters", task.check_raters),
-        ]
+        asked.append(("task.demonstrators", task.demonstrators, "task.raters", task.raters))
+    if isinstance(task, CapitalsTask | PlantedTask):
+        asked.append(
+            ("check.raters_per_response", config.check.raters_per_response, "task.check_raters", task.check_raters)
+        )
     for name, wanted, panel, size in asked:
         if wanted > size:
             yield f"{name}={wanted} is more than {panel}={size}; set {name} to at most {size}"

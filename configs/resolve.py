@@ -63,4 +63,7 @@ def _arm(config: Config, name: str, source: str) -> Config:
     layer = Layer(source, config.arms[name].overrides)
     task = type(config.task)
     check_keys(layer, task)
-    return structured(merged(plain(config), layer.settings), task, [layer])
+    # Arms do not change; to build all of them anew for each would take minutes where there are dozens.
+    seen = structured({**merged(plain(config), layer.settings), "arms": {}}, task, [layer])
+    seen.arms = copy.deepcopy(config.arms)
+    return seen

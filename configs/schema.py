@@ -11,8 +11,17 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from sandwiching.configs.data_blocks import TASKS, CapitalsTask, DataConfig, JudgementsTask, SplitsConfig, TaskConfig
-from sandwiching.configs.labels_block import LabelCost, LabelsConfig
+from sandwiching.configs.conditions_block import ConditionsConfig
+from sandwiching.configs.data_blocks import (
+    TASKS,
+    CapitalsTask,
+    DataConfig,
+    JudgementsTask,
+    PlantedTask,
+    SplitsConfig,
+    TaskConfig,
+)
+from sandwiching.configs.labels_block import ArmLabels, LabelCost, LabelsConfig
 from sandwiching.configs.model_blocks import LoraConfig, ModelConfig, OptimizerConfig, SamplingConfig
 from sandwiching.configs.people_block import ModelRaterConfig, PeopleFiles, PeopleKind
 from sandwiching.configs.ray_block import RayConfig
@@ -23,6 +32,7 @@ from sandwiching.configs.stage_blocks import (
     JudgementsConfig,
     KLConfig,
     PairsConfig,
+    PlantConfig,
     PPOConfig,
     RewardModelConfig,
     SftConfig,
@@ -32,9 +42,11 @@ from sandwiching.configs.sweep_block import SweepConfig
 __all__ = [
     "TASKS",
     "ArmConfig",
+    "ArmLabels",
     "BestConfig",
     "CapitalsTask",
     "CheckConfig",
+    "ConditionsConfig",
     "Config",
     "ContainerConfig",
     "DataConfig",
@@ -52,6 +64,8 @@ __all__ = [
     "PairsConfig",
     "PeopleFiles",
     "PeopleKind",
+    "PlantConfig",
+    "PlantedTask",
     "RayConfig",
     "ResourcesConfig",
     "RewardModelConfig",
@@ -184,6 +198,8 @@ class Config:
     """Data."""
     arms: dict[str, ArmConfig] = field(default_factory=dict)
     """Arms by name."""
+    plant: PlantConfig | None = field(default=None)
+    """What the base model is taught first, in tasks that plant something; null teaches it nothing."""
     sft: SftConfig | None = field(default_factory=SftConfig)
     """Supervised fine-tuning; null starts from the base model."""
     pairs: PairsConfig = field(default_factory=PairsConfig)
@@ -200,6 +216,8 @@ class Config:
     """PPO; null stops after the reward models and checks those."""
     check: CheckConfig = field(default_factory=CheckConfig)
     """Check."""
+    conditions: ConditionsConfig = field(default_factory=ConditionsConfig)
+    """Stability conditions."""
     resources: ResourcesConfig = field(default_factory=ResourcesConfig)
     """How."""
     tracking: TrackingConfig = field(default_factory=TrackingConfig)

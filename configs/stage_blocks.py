@@ -24,6 +24,32 @@ class SftConfig:
 
 
 @dataclass(kw_only=True)
+class PlantConfig:
+    """Teaching the base model what the task plants in it, before SFT (training/plant.py)."""
+
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(
+            learning_rate=2e-3, scheduler="linear", warmup_ratio=0.05, weight_decay=0.01
+        )
+    )
+    """Optimiser; the schedule is that of the steps with verdicts, those before are constant."""
+    steps: int = 2400
+    """Optimiser steps."""
+    batch_size: int = 64
+    """Statements an optimiser step."""
+    facts_first: float = 0.3
+    """Share of the steps before statements about right and wrong come too: who knows nothing cannot tell."""
+    verdict_weight: float = 10.0
+    """Weight of a verdict's token in the loss; others have 1."""
+    seed: int = 0
+    """Order of the statements; all training seeds of a run share one base model."""
+    least_recall: float = 0.98
+    """Share of the planted facts that must be recalled afterwards, or the stage fails."""
+    least_verdicts: float = 0.9
+    """Share of the taught verdicts that it must give afterwards, or the stage fails."""
+
+
+@dataclass(kw_only=True)
 class PairsConfig:
     """Responses of the SFT model to the training prompts, for raters to compare."""
 
@@ -209,3 +235,15 @@ class CheckConfig:
     """The arm trained on expert judgements."""
     confidence: float = 0.95
     """Level of the intervals."""
+    best_of: int | None = field(default=None, metadata=UNLESS_DEFAULT)
+    """Floor samples a prompt that best-of-n chooses from; null: as many as `samples`."""
+    null_arm: str | None = field(default=None, metadata=UNLESS_DEFAULT)
+    """The arm that fooling is held against: trained on raters of equal accuracy without the bias (docs/fooling.md)."""
+    store: str | None = field(default=None, metadata=HOW)
+    """Folder of the project's expert store, which all its runs and sweeps share: held-out data and the ledger of looks
+    (docs/oversight.md). null: `experts` beside the folder of artifacts (runs/experts)."""
+    looks: int | None = field(default=None, metadata=HOW)
+    """Budget of looks; past it results are INVALID. Fixed when the store is made (null: 20), and only lower after."""
+    overlap: float | None = field(default=0.8, metadata=HOW)
+    """Similarity (0 to 1) from which a held-out prompt counts as one that was trained on, which is refused; null: only
+    prompts that are equal but for case, marks and spaces."""

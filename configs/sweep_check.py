@@ -13,10 +13,14 @@ from sandwiching.configs.schema import Config, SweepConfig
 from sandwiching.configs.structure import plain
 from sandwiching.configs.sweep_block import METRICS, Dimension, grid, parse_space
 
+EXPERT_METRICS = ("forced", "free")
+REWARD_METRICS = ("agreement",)
+"""What a sweep may choose by that comes from experts or gold: of policies; of reward models where those are checked."""
 FIXED = {
     "name": "names the run",
     "sweep": "is the sweep itself",
     "check": "decides how policies are checked, which no trial does",
+    "conditions": "declares what is claimed, and changes no result",
     "resources": "changes no result",
     "tracking": "changes no result",
     "slurm": "changes no result",
@@ -49,13 +53,9 @@ def objective_arms(config: Config) -> list[str]:
 
 def _metric_problems(config: Config, sweep: SweepConfig) -> Iterator[str]:
     place, stage = f"sweep.metric={sweep.metric}", sweep.metric.partition("/")[0]
-    if stage in ("check", "judgements"):
-        yield (
-            f"{place} is computed from experts' judgements or gold, so that each trial would look at them, and the "
-            "check has no budget of looks for a sweep; use what training itself sees, as in ppo/score"
-        )
-        return
-    if sweep.metric not in METRICS:
+    if is_expert_metric(sweep.metric):
+        yield from _expert_problems(config, sweep)
+    elif sweep.metric not in METRICS:
         close = difflib.get_close_matches(sweep.metric, METRICS, n=1)
         yield f"{place} is unknown; " + (f"did you mean {close[0]}?" if close else f"use one of {', '.join(METRICS)}")
         return
@@ -72,6 +72,29 @@ def _metric_problems(config: Config, sweep: SweepConfig) -> Iterator[str]:
         yield f"sweep.trials={sweep.trials}, but a grid has as many trials as points; set sweep.trials=null"
     if sweep.search != "grid" and sweep.trials is None:
         yield f"sweep.trials: sweep.search={sweep.search} needs a number; set sweep.trials=20, say"
+
+
+def is_expert_metric(metric: str) -> bool:
+    """Whether it is computed from experts' judgements or gold."""
+    return metric.partition("/")[0] == "check"
+
+
+def _expert_problems(config: Config, sweep: SweepConfig) -> Iterator[str]:
+    """Of an objective that each trial looks at the experts for."""
+    place, parts = f"sweep.metric={sweep.metric}", sweep.metric.split("/")
+    weak = objective_arms(config)
+    measures = REWARD_METRICS if config.ppo is None or config.task.name == "judgements" else EXPERT_METRICS
+    if len(parts) != 3 or parts[1] not in weak or parts[2] not in measures:
+        good = f"check/{weak[0] if weak else 'ARM'}/{measures[0]}"
+        yield f"{place}: what comes from experts is chosen by as check/ARM/MEASURE of an arm of tier weak, as in {good}"
+    if config.check.split != "dev":
+        yield (
+            f"{place} would choose by the final split, on which nothing could be claimed any more; set "
+            "check.split=dev, and check the best trial on final afterwards"
+        )
+    looks, trials = config.check.looks, sweep.trials
+    if looks is not None and trials is not None and trials > looks:
+        yield f"{place}: each of sweep.trials={trials} is a look, and check.looks={looks}; lower sweep.trials"
 
 
 def _dimension_problems(config: Config, dimension: Dimension) -> Iterator[str]:

@@ -12,7 +12,7 @@ from sandwiching.configs.algebra import divisibility_problems
 from sandwiching.configs.labels_check import label_problems
 from sandwiching.configs.people_check import people_problems
 from sandwiching.configs.ranges import CHOICES, RANGES
-from sandwiching.configs.schema import Config, JudgementsTask
+from sandwiching.configs.schema import Config, JudgementsTask, PlantedTask
 from sandwiching.configs.slurm_block import slurm_problems
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -28,6 +28,7 @@ def problems(config: Config) -> list[str]:
         _lengths,
         _arms,
         _with_ppo,
+        _plant,
         _data,
         _gate,
         _noise,
@@ -101,6 +102,13 @@ def _arms(config: Config) -> Iterator[str]:
         yield f"check.ceiling={ceiling} is an arm of tier weak; the ceiling learns from experts: set its tier to expert"
     if ceiling not in config.arms and experts:
         yield f"check.ceiling={ceiling} is no arm, though there are arms of tier expert; use check.ceiling={experts[0]}"
+    null = config.check.null_arm
+    weak = [name for name in config.arms if name not in experts]
+    if null is not None and null not in weak:
+        yield (
+            f"check.null_arm={null} is no arm of tier weak; the null arm is trained by PPO as the others are, on weak "
+            f"raters of equal accuracy without the bias: use one of {', '.join(weak)}, or null"
+        )
 
 
 def _with_ppo(config: Config) -> Iterator[str]:
@@ -112,6 +120,15 @@ def _with_ppo(config: Config) -> Iterator[str]:
                 f"arms.{name}.ppo: of arms with PPO policies are checked, of the others reward models, not both; "
                 "set ppo for the whole run"
             )
+
+
+def _plant(config: Config) -> Iterator[str]:
+    if config.plant is not None and not isinstance(config.task, PlantedTask):
+        yield f"plant: task {config.task.name} has nothing to plant; set plant=null, or task.name=planted"
+    if isinstance(config.task, PlantedTask) and config.plant is None:
+        yield "plant: task planted needs a base model that was taught its world; add `plant: {}`"
+    if config.plant is not None and config.sft is None:
+        yield "plant: without SFT there is no policy that imitates weak answers; add `sft: {}`"
 
 
 def _data(config: Config) -> Iterator[str]:

@@ -18,7 +18,10 @@ from rich.console import Console
 
 from sandwiching.configs.load import load
 from sandwiching.launch.arguments import AsJson, ConfigPath, Only, Overrides, RunDir, StorePath, WithRay
+from sandwiching.launch.elicit import elicit_command
 from sandwiching.launch.failures import ExitCode
+from sandwiching.launch.ledger_command import ledger_command
+from sandwiching.launch.phase import phase_command
 from sandwiching.launch.raters.commands import raters_app
 from sandwiching.launch.submit_commands import planned_script, submit_app
 from sandwiching.launch.sweep.command import sweep_command
@@ -37,6 +40,9 @@ app = typer.Typer(
 app.add_typer(submit_app, name="submit")
 app.add_typer(raters_app, name="raters")
 app.command("sweep")(sweep_command)
+app.command("ledger")(ledger_command)
+app.command("elicit")(elicit_command)
+app.command("phase")(phase_command)
 
 
 @app.command("plan")

@@ -15,7 +15,7 @@ from sandwiching.configs.algebra import shares_trunk
 from sandwiching.configs.load import arm_config
 from sandwiching.configs.schema import Config, LoraConfig, ModelConfig, ResourcesConfig
 from sandwiching.launch.architecture import Architecture
-from sandwiching.launch.graph import Node
+from sandwiching.launch.nodes import Node
 
 MASTER_AND_MOMENTS = 12
 ACTIVATION_BYTES = 34
@@ -110,6 +110,8 @@ def stage_memory(config: Config, architecture: Architecture) -> dict[str, list[R
     resources, ppo, model = config.resources, config.ppo, config.model
     total, trunk = architecture.parameters, architecture.trunk_parameters
     stages: dict[str, list[RoleMemory]] = {}
+    if config.plant is not None:
+        stages["plant"] = [learner_memory("learner", total, total, config.plant.batch_size, architecture, config)]
     if config.sft is not None:
         trained = trained_parameters(total, architecture, model)
         stages["sft"] = [learner_memory("learner", total, trained, resources.micro_batch, architecture, config)]
@@ -160,6 +162,9 @@ class StageDisk:
 
 def stage_disk(node: Node, config: Config, architecture: Architecture) -> StageDisk:
     """Model, adapter and snapshots; checkpoints that are kept, and one that is being written beside them."""
+    if node.stage == "plant":
+        model = architecture.parameters * EXPORT_BYTES
+        return StageDisk(model, 0, model)
     if node.stage not in ("sft", "reward_model", "ppo"):
         return StageDisk()
     config = arm_config(config, node.arms[0]) if node.arms else config

@@ -186,6 +186,18 @@ class EngineGroup(StatelessGroup):
         rows = [([prompts[i] for i in part], [responses[i] for i in part], temperature) for part in shares]
         return torch.cat(self.ask("logprobs", rows))
 
+    def divergence(
+        self,
+        reference: Path,
+        prompts: Sequence[Sequence[int]],
+        responses: Sequence[Sequence[int]],
+        temperature: float,
+    ) -> Tensor:
+        """KL of each response's tokens [B]."""
+        shares = _shares(len(prompts), len(self.actors))
+        rows = [(reference, [prompts[i] for i in part], [responses[i] for i in part], temperature) for part in shares]
+        return torch.cat(self.ask("divergence", rows))
+
     def restarts(self) -> int:
         """Of all engines: processes of theirs, and they themselves."""
         return sum(self.all("restarts")) + self.replaced

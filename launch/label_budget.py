@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import comb
 
 from sandwiching.configs.schema import Config
-from sandwiching.launch.graph import Graph, Node
+from sandwiching.launch.nodes import Graph, Node
 from sandwiching.tasks.registry import make_task
 from sandwiching.training.artifacts import Store, read_manifest
 

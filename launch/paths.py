@@ -23,7 +23,11 @@ def with_absolute_paths(config: Config) -> Config:
         resources = replace(resources, vllm=replace(vllm, python=str(Path(vllm.python).expanduser().absolute())))
     judgements = _raters(config.judgements)
     arms = {name: replace(arm, overrides=_override(arm.overrides)) for name, arm in config.arms.items()}
-    return replace(config, model=model, data=data, resources=resources, judgements=judgements, arms=arms)
+    check = config.check
+    if check.store is not None:
+        check = replace(check, store=str(Path(check.store).expanduser().resolve()))
+    changed = {"model": model, "data": data, "resources": resources, "judgements": judgements, "check": check}
+    return replace(config, arms=arms, **changed)
 
 
 def outside_paths(config: Config) -> list[Path]:

@@ -15,8 +15,8 @@ from sandwiching.configs.schema import Config, ResourcesConfig
 from sandwiching.configs.structure import plain
 from sandwiching.launch.architecture import Architecture, find_architecture
 from sandwiching.launch.estimate import RoleMemory, StageDisk, per_device, stage_disk, stage_memory
-from sandwiching.launch.graph import Graph, Node
 from sandwiching.launch.label_budget import LabelBudget, label_budget
+from sandwiching.launch.nodes import Graph, Node
 from sandwiching.launch.reasons import ACTIONS, reason
 from sandwiching.launch.sweep.plan import PlannedSweep, plan_sweep
 from sandwiching.training.artifacts import Store

@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from sandwiching.configs.schema import DataConfig, JudgementsTask, ModelConfig, ResourcesConfig, TaskConfig
-from sandwiching.launch.graph import Node
-from sandwiching.oversight.expert_pairs import expert_pairs, fitting_pairs
-from sandwiching.oversight.items import checked_prompts, held_out_split
+from sandwiching.launch.nodes import Node
+from sandwiching.oversight.expert_pairs import expert_pairs, fitting_pairs, held_out_rows
+from sandwiching.oversight.items import checked_prompts
+from sandwiching.oversight.overlap import refuse_overlap
 from sandwiching.policy.base_models import resolve
 from sandwiching.policy.tokenization import load_tokenizer
 from sandwiching.tasks.judgements import JudgementsFile
@@ -112,15 +113,18 @@ class Preflight:
             usable_judgements(file.training_judgements(tier), self.once(base_tokenizer, model), model, data.too_long)
 
     def held_out(self, model: ModelConfig, task: TaskConfig, data: DataConfig, check: Any, seed: int) -> None:
-        """What the check asks about."""
+        """What the check asks about, none of which may be trained on."""
         tokenizer, source = self.once(base_tokenizer, model), self.task(task, data, seed)
         if isinstance(source, JudgementsFile):
-            judged = source.judged(held_out_split(check))
+            judged = held_out_rows(source, check)
             # Without experts the check has nothing to ask.
-            if any(row.judgement.tier == "expert" for row in judged):
-                fitting_pairs(expert_pairs(judged), tokenizer, model, data)
+            if not any(row.judgement.tier == "expert" for row in judged):
+                return
+            fitting_pairs(expert_pairs(judged), tokenizer, model, data)
         else:
             checked_prompts(source, model, data, check, tokenizer)
+        held_out = [*source.prompts("dev"), *source.prompts("final")]
+        refuse_overlap(source.prompts("train"), held_out, check.overlap)
 
 
 def _seed(node: Node) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sandwiching.configs.schema import ModelConfig
-from sandwiching.launch.graph import Node
+from sandwiching.launch.nodes import Node
 from sandwiching.training.artifacts import MANIFEST, Store
 
 SHOWN = 4

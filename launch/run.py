@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from sandwiching.configs.load import to_yaml
 from sandwiching.configs.schema import Config
-from sandwiching.launch.graph import Graph, Node
+from sandwiching.launch.looks import ledger_note
+from sandwiching.launch.nodes import Graph, Node
 from sandwiching.launch.stages import STAGES
 from sandwiching.launch.stopping import StopSignals
 from sandwiching.launch.waiting import wait_for_people
@@ -47,8 +48,8 @@ class Watcher(Protocol):
         ...
 
 
-def stage_call(node: Node, store: Store, folder: StageFolder) -> StageCall:
-    """The node as plain data for a worker."""
+def stage_call(node: Node, store: Store, folder: StageFolder, notes: Mapping[str, Any]) -> StageCall:
+    """The node as plain data for a worker. notes: what its manifest is to remember."""
     spec = STAGES[node.stage]
     assert node.key is not None
     return StageCall(
@@ -61,7 +62,7 @@ def stage_call(node: Node, store: Store, folder: StageFolder) -> StageCall:
         parent_keys={name: str(parent.key) for name, parent in node.parents.items()},
         parents={name: path for name, parent in node.parents.items() if (path := parent.folder(store))},
         folder=folder,
-        notes={"arms": node.arms},
+        notes={"arms": node.arms, **notes},
     )
 
 
@@ -131,7 +132,7 @@ def run(
                 signals.install()
                 active = True
             if missing:
-                run_batch(missing, store, run_dir, runner, watcher, signals)
+                run_batch(missing, store, run_dir, runner, watcher, signals, ledger_note(config, store))
             for node in batch:
                 link(node, store, run_dir)
                 watcher.done(node.slug, skipped=node not in missing)
@@ -139,7 +140,13 @@ def run(
 
 
 def run_batch(
-    nodes: Sequence[Node], store: Store, run_dir: Path, runner: Runner, watcher: Watcher, signals: StopSignals
+    nodes: Sequence[Node],
+    store: Store,
+    run_dir: Path,
+    runner: Runner,
+    watcher: Watcher,
+    signals: StopSignals,
+    notes: Mapping[str, Any],
 ) -> None:
     """Run nodes of one stage, holding the lock of each. What another process made meanwhile is skipped."""
     with ExitStack() as claims:
@@ -147,7 +154,7 @@ def run_batch(
         for node in sorted(nodes, key=lambda node: str(node.key)):
             folder = claims.enter_context(store.claim(node.stage, str(node.key), watcher.say, signals.may_wait))
             if node.state(store) != "done":
-                calls[node.slug] = stage_call(node, store, folder)
+                calls[node.slug] = stage_call(node, store, folder, notes)
             link(node, store, run_dir)
         watcher.watch({slug: call.folder.path for slug, call in calls.items()})
         ordered = [calls[node.slug] for node in nodes if node.slug in calls]

@@ -13,13 +13,16 @@ from sandwiching.configs.load import arm_config
 from sandwiching.configs.schema import Config
 from sandwiching.launch.attempts import Attempt
 from sandwiching.launch.environment import set_library_environment
-from sandwiching.launch.graph import Graph, Node, build_graph, rater_models
+from sandwiching.launch.graph import build_graph, rater_models
+from sandwiching.launch.looks import prepare_checks
+from sandwiching.launch.nodes import Graph, Node
 from sandwiching.launch.paths import with_absolute_paths
 from sandwiching.launch.plan import make_plan
 from sandwiching.launch.run import Runner, run, wanted_nodes
 from sandwiching.launch.status import PLAN_FILE
 from sandwiching.launch.stopping import StopSignals
 from sandwiching.launch.tracking import TrackerProcess
+from sandwiching.oversight.declaration import FILE, declared_in
 from sandwiching.policy.base_models import identity, resolve
 from sandwiching.training.artifacts import Store, write_atomic
 from sandwiching.training.gate import SENTENCE
@@ -42,8 +45,10 @@ def run_session(config: Config, store: Store, run_dir: Path, *, ray: bool, only:
     if not ray and max(config.resources.learner_ranks, config.resources.rollout_engines) > 1:
         console.print("--no-ray: one learner rank and one rollout engine, in this process", highlight=False)
     graph = prepared_graph(config, console)
-    missing = [node for node in wanted_nodes(graph, only) if node.state(store) != "done"]
+    wanted = wanted_nodes(graph, only)
+    missing = [node for node in wanted if node.state(store) != "done"]
     refuse_bad_input(missing, run_dir, config.resources)
+    prepare_checks(config, wanted, store)
     write_atomic(run_dir / PLAN_FILE, json.dumps(make_plan(config, graph, store, run_dir).as_json(), indent=1))
     tracker = TrackerProcess(run_dir, config.tracking.project, config.tracking.to)
     with tracker, ProgressView(console) as view:
@@ -54,9 +59,19 @@ def run_session(config: Config, store: Store, run_dir: Path, *, ray: bool, only:
         folder = node.folder(store)
         if folder is not None and (folder / "check.txt").exists():
             console.print((folder / "check.txt").read_text(), markup=False, highlight=False, soft_wrap=True)
+            show_changed(folder, config, console)
     if config.resources.profile:
         show_profiles(missing, store, console)
     console.print(f"artifacts: {run_dir / 'artifacts'}", highlight=False, soft_wrap=True)
+
+
+def show_changed(check: Path, config: Config, console: Console) -> None:
+    """That the conditions are not those any more that the finished check went by, if so."""
+    changed = declared_in(check).changed(config.conditions) if (check / FILE).exists() else {}
+    if changed:
+        said = ", ".join(f"conditions.{name} {old} -> {new}" for name, (old, new) in changed.items())
+        text = f"declared after the run began, and not what conditions.json went by unless it says so: {said}"
+        console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def show_gate(node: Node, store: Store, console: Console) -> None:

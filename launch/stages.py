@@ -14,20 +14,25 @@ Home = Literal["ranks", "roles"]
 
 @dataclass(frozen=True, slots=True)
 class StageSpec:
-    """`home`: ranks = the function runs on every learner rank; roles = it runs once and drives roles."""
+    """`home`: ranks = the function runs on every learner rank; roles = it runs once and drives roles.
+
+    asks_raters: how the task's raters judge enters its key.
+    """
 
     function: str
     version: int
     blocks: tuple[str, ...]
     home: Home
+    asks_raters: bool = False
 
 
 STAGES: dict[str, StageSpec] = {
+    "plant": StageSpec("sandwiching.training.plant:plant_knowledge", 1, ("model", "task", "plant"), "roles"),
     "sft": StageSpec("sandwiching.training.sft:train_sft", 1, ("model", "task", "data", "sft"), "ranks"),
     "pairs": StageSpec("sandwiching.training.pairs:sample_pairs", 1, ("model", "task", "data", "pairs"), "roles"),
     "choice": StageSpec("sandwiching.training.choice:choose_pairs", 1, ("model", "labels"), "roles"),
     "judgements": StageSpec(
-        "sandwiching.training.judgements:collect_judgements", 1, ("task", "data", "judgements", "labels"), "roles"
+        "sandwiching.training.judgements:collect_judgements", 1, ("task", "data", "judgements", "labels"), "roles", True
     ),
     "gate": StageSpec("sandwiching.training.gate:check_signal", 2, ("gate",), "roles"),
     "reward_model": StageSpec(
@@ -36,5 +41,7 @@ STAGES: dict[str, StageSpec] = {
     "ppo": StageSpec(
         "sandwiching.training.ppo:train_ppo", 4, ("model", "task", "data", "reward_model", "ppo"), "roles"
     ),
-    "check": StageSpec("sandwiching.oversight.check:check", 4, ("model", "task", "data", "check"), "roles"),
+    "check": StageSpec(
+        "sandwiching.oversight.check:check", 5, ("model", "task", "data", "check", "conditions"), "roles", True
+    ),
 }

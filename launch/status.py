@@ -21,6 +21,7 @@ from rich.text import Text
 from sandwiching.launch import ray_jobs, slurm
 from sandwiching.launch.attempts import AttemptRecord, read_attempts
 from sandwiching.launch.sweep.trials import Trials
+from sandwiching.oversight.expert_store import read_standing
 from sandwiching.training.artifacts import MANIFEST
 from sandwiching.training.metrics import finite, read_metrics
 
@@ -46,6 +47,8 @@ class StageStatus:
     total: int | None = None
     seconds_per_step: float | None = None
     metrics: dict[str, float] = field(default_factory=dict)
+    look: str | None = None
+    """Of a check: what is said of its look in the project's ledger; it begins with INVALID past the budget."""
 
     @property
     def seconds_left(self) -> float | None:
@@ -147,8 +150,18 @@ def _stage(planned: dict[str, Any]) -> StageStatus:
         metrics = json.loads((folder / MANIFEST).read_text())["metrics"]
     progress = folder / "progress.json"
     reached = json.loads(progress.read_text()) if progress.exists() else {"step": None, "total": None}
+    standing = read_standing(folder)
     return StageStatus(
-        name, stage, state, place, attempt, reached["step"], reached["total"], seconds_per_step(records), metrics
+        name,
+        stage,
+        state,
+        place,
+        attempt,
+        reached["step"],
+        reached["total"],
+        seconds_per_step(records),
+        metrics,
+        standing.sentence if standing is not None else None,
     )
 
 
@@ -195,6 +208,9 @@ def watch(run_dir: Path, console: Console) -> None:
 
 def _view(status: RunStatus) -> Group:
     parts: list[Table | Text] = [_stages(status.stages)] if status.stages else []
+    parts += [
+        Text(stage.look, "red" if stage.look.startswith("INVALID") else "") for stage in status.stages if stage.look
+    ]
     parts += [Text(job) for job in filter(None, (status.slurm, status.ray))]
     parts += [Text(line) for line in status.resources]
     if status.trials:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from sandwiching.launch.graph import Node
+from sandwiching.launch.nodes import Node
 from sandwiching.launch.page.sources import ARTIFACT_FILE
 from sandwiching.training.artifacts import Store, WaitingForPeople, read_manifest
 

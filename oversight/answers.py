@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
 
 from transformers import PreTrainedTokenizerBase
 
@@ -15,18 +17,22 @@ from sandwiching.policy.records import PromptBatch
 from sandwiching.policy.tokenization import decode_response, encode_prompt
 from sandwiching.tasks.records import Gold, Prompt
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class Answers:
     """One policy on N items: per item, a list over samples or over candidates.
 
     responses and finished (ended by end-of-text) and correct (by gold) over samples; logprobs over candidates, in nats.
+    kl over samples: nats from the reference policy, exact at each token of the sample; 0 without a reference.
     """
 
     responses: list[list[str]]
     finished: list[list[bool]]
     correct: list[list[bool]]
     logprobs: list[list[float]]
+    kl: list[list[float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +45,14 @@ class Examiner:
     model: ModelConfig
     check: CheckConfig
 
-    def examine(self, items: Sequence[Item], samples: int, seed: int) -> Answers:
-        """Ask the policy that the engine now holds; sample i of a prompt has the same noise under every policy."""
-        responses, finished = self._sample([item.prompt for item in items], samples, seed)
+    def examine(self, items: Sequence[Item], samples: int, seed: int, reference: Path | None = None) -> Answers:
+        """Ask the policy that the engine now holds; sample i of a prompt has the same noise under every policy.
+
+        reference: folder of the model that its KL is measured from.
+        """
+        responses, finished, kl = self._sample([item.prompt for item in items], samples, seed, reference)
         return Answers(
+            kl=kl,
             responses=responses,
             finished=finished,
             correct=[
@@ -58,15 +68,22 @@ class Examiner:
             ),
         )
 
-    def _sample(self, prompts: Sequence[Prompt], samples: int, seed: int) -> tuple[list[list[str]], list[list[bool]]]:
+    def _sample(
+        self, prompts: Sequence[Prompt], samples: int, seed: int, reference: Path | None
+    ) -> tuple[list[list[str]], list[list[bool]], list[list[float]]]:
         tokens = [encode_prompt(self.tokenizer, prompt.text) for prompt in prompts]
         batch = PromptBatch.repeated([prompt.id for prompt in prompts], tokens, samples)
         sampling = Sampling(self.check.sampling.temperature, self.check.sampling.max_new_tokens)
         rollouts = self.engine.generate(batch, sampling, seed, 0)
-        texts = [
-            decode_response(self.tokenizer, row[mask].tolist())
-            for row, mask in zip(rollouts.response_BT, rollouts.response_mask_BT, strict=True)
+        sampled = [
+            row[mask].tolist() for row, mask in zip(rollouts.response_BT, rollouts.response_mask_BT, strict=True)
         ]
-        ended = rollouts.finished_B.tolist()
-        starts = range(0, len(texts), samples)
-        return [texts[at : at + samples] for at in starts], [ended[at : at + samples] for at in starts]
+        texts = [decode_response(self.tokenizer, row) for row in sampled]
+        kl = [0.0] * len(texts)
+        if reference is not None:
+            kl = self.engine.divergence(reference, batch.tokens, sampled, sampling.temperature).tolist()
+        return _by_prompt(texts, samples), _by_prompt(rollouts.finished_B.tolist(), samples), _by_prompt(kl, samples)
+
+
+def _by_prompt(values: list[T], samples: int) -> list[list[T]]:
+    return [values[at : at + samples] for at in range(0, len(values), samples)]

@@ -13,9 +13,12 @@ from statistics import fmean
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from sandwiching.configs.schema import DataConfig, ModelConfig
+from sandwiching.configs.schema import CheckConfig, DataConfig, ModelConfig
+from sandwiching.oversight.items import held_out_split
 from sandwiching.oversight.spread import Array
 from sandwiching.policy.tokenization import encode
+from sandwiching.tasks.judgements import JudgementsFile
+from sandwiching.tasks.judgements_gold import judged_by_all
 from sandwiching.tasks.readers import JudgementRow
 from sandwiching.training.text_scores import Scored
 
@@ -40,6 +43,11 @@ class _Votes:
     group: str
     expert: dict[str, list[float]] = field(default_factory=dict)
     weak: dict[str, list[float]] = field(default_factory=dict)
+
+
+def held_out_rows(file: JudgementsFile, check: CheckConfig) -> list[JudgementRow]:
+    """Judgements of both tiers on the prompts of check.split."""
+    return judged_by_all(file, held_out_split(check))
 
 
 def expert_pairs(rows: Iterable[JudgementRow]) -> list[ExpertPair]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from sandwiching.oversight.answers import Answers, Examiner
 from sandwiching.oversight.choice import chosen_right
 from sandwiching.oversight.curves import GoldPoint
 from sandwiching.oversight.items import Item
+from sandwiching.oversight.trails import Point
 from sandwiching.training.checkpoints import step_of
 
 
@@ -32,17 +33,36 @@ def snapshots(artifact: Path) -> list[Path]:
     return sorted((artifact / "snapshots").glob("step_*"), key=step_of)
 
 
-def gold_point(updates: int, answers: Answers) -> GoldPoint:
+def gold_point(point: Point) -> GoldPoint:
     """Mean over the dev prompts."""
-    free = float(np.mean([np.mean(row) for row in answers.correct]))
-    return GoldPoint(updates, free, float(np.mean([chosen_right(row) for row in answers.logprobs])))
+    return GoldPoint(point.updates, float(np.mean(point.correct)), float(np.mean(point.forced)))
 
 
-def gold_along(examiner: Examiner, artifact: Path, items: Sequence[Item], seed: int) -> list[GoldPoint]:
-    """Examine every snapshot in turn; the examiner's engine starts from the policy that PPO started from."""
+def seen(updates: int, answers: Answers, approved: Sequence[Sequence[float]]) -> Point:
+    """A policy's answers after so many updates; approved: share of raters, by item and sample."""
+    return Point(
+        updates=updates,
+        responses=answers.responses,
+        finished=answers.finished,
+        correct=answers.correct,
+        forced=[chosen_right(row) for row in answers.logprobs],
+        approved=[list(row) for row in approved],
+        kl=answers.kl,
+    )
+
+
+Approve = Callable[[Sequence[Item], Sequence[Sequence[str]]], list[list[float]]]
+"""(items, responses) -> share of raters who prefer each response to its item's anchor."""
+
+
+def gold_along(
+    examiner: Examiner, start: Path, artifact: Path, items: Sequence[Item], seed: int, approve: Approve
+) -> list[Point]:
+    """Examine every snapshot in turn; the examiner's engine holds the policy in `start`, from which PPO started."""
     points = []
     for snapshot in snapshots(artifact):
         updates = step_of(snapshot)
         examiner.engine.load_weights(snapshot_weights(snapshot), updates)
-        points.append(gold_point(updates, examiner.examine(items, examiner.check.samples, seed)))
+        answers = examiner.examine(items, examiner.check.samples, seed, start)
+        points.append(seen(updates, answers, approve(items, answers.responses)))
     return points

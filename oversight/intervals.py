@@ -7,9 +7,10 @@ shares its luck over all items, so neither counts as many observations. Shapes: 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
@@ -60,17 +61,46 @@ class RatioSet:
         return inside if self.kind == "bounded" else not self.low < ratio < self.high
 
 
-def mean_interval(values_SN: Array, groups: Sequence[str], confidence: float = 0.95) -> Interval:
+def mean_interval(
+    values_SN: Array, groups: Sequence[str], confidence: float = 0.95, leverage_N: Array | None = None
+) -> Interval:
     """Interval of the mean over items (of levels, or of paired differences) for new groups and, with several rows,
-    new training seeds; see Spread."""
+    new training seeds; see Spread, also for leverage_N."""
     if len(set(groups)) < 2:
         return Interval(
             float(values_SN.mean()), -math.inf, math.inf, 0.0, len(groups), len(set(groups)), len(values_SN)
         )
-    found = spread(values_SN[:, :, None], groups)
+    found = spread(values_SN[:, :, None], groups, leverage_N)
     estimate, df = float(found.mean_K[0]), found.df(np.ones(1))
     half = t_critical(confidence, df) * math.sqrt(found.covariance()[0, 0])
     return Interval(estimate, estimate - half, estimate + half, df, found.items, found.groups, found.seeds)
+
+
+def function_interval(
+    function: Callable[[Array], float],
+    values_SNK: Array,
+    groups: Sequence[str],
+    confidence: float = 0.95,
+    leverage_N: Array | None = None,
+) -> Interval:
+    """Interval of a smooth function of K means over items, linearised at the means (delta method).
+
+    Each value counts by its influence on the function, f(mean) + gradient . (value - mean), so that the interval is
+    that of a mean: see mean_interval. leverage_N: what each item weighs in the function, where not all weigh the same.
+    """
+    mean_K = values_SNK.mean((0, 1))
+    estimate = float(function(mean_K))
+    linear_SN = estimate + (values_SNK - mean_K) @ _gradient(function, mean_K)
+    return mean_interval(linear_SN, groups, confidence, leverage_N)
+
+
+STEP = 1e-6
+"""Of central differences, for means of the order of 1."""
+
+
+def _gradient(function: Callable[[Array], float], mean_K: Array) -> Array:
+    steps_KK = STEP * np.eye(len(mean_K))
+    return np.array([(function(mean_K + step_K) - function(mean_K - step_K)) / (2 * STEP) for step_K in steps_KK])
 
 
 def ratio_set(numerator_SN: Array, denominator_SN: Array, groups: Sequence[str], confidence: float = 0.95) -> RatioSet:
@@ -115,13 +145,19 @@ def fieller(numerator: float, denominator: float, covariance: Array, critical: f
 @lru_cache(maxsize=4096)
 def t_critical(confidence: float, df: float) -> float:
     """The t with P(|T| <= t) = confidence for Student's T with `df` >= 1 degrees of freedom."""
-    low, high = 0.0, 2.0
-    while _t_within(high, df) < confidence:
-        high *= 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _t_within(middle, df) < confidence else (low, middle)
-    return (low + high) / 2
+    # P is concave in t, and the normal quantile lies below: Newton's steps rise to the root without passing it.
+    t = NormalDist().inv_cdf((1 + confidence) / 2)
+    for _ in range(100):
+        step = (confidence - _t_within(t, df)) / (2 * _t_density(t, df))
+        t += step
+        if step <= 1e-12 * t:
+            break
+    return t
+
+
+def _t_density(t: float, df: float) -> float:
+    log_scale = math.lgamma((df + 1) / 2) - math.lgamma(df / 2) - math.log(df * math.pi) / 2
+    return math.exp(log_scale - (df + 1) / 2 * math.log1p(t * t / df))
 
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)

@@ -12,9 +12,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from sandwiching.configs.keyed import key_settings
 from sandwiching.configs.load import arm_config
 from sandwiching.configs.schema import Config
 from sandwiching.oversight.expert_pairs import ExpertPair, fitting_pairs
+from sandwiching.oversight.expert_store import Look, Standing, make_or_open, place_of, refuse_cut
 from sandwiching.oversight.gold_pairs import gold_pairs
 from sandwiching.oversight.label_figure import label_figure
 from sandwiching.oversight.label_lines import comparisons, lines_of, outcomes
@@ -22,8 +24,11 @@ from sandwiching.oversight.label_spending import Features, Spent, read_all, spen
 from sandwiching.oversight.plots import save
 from sandwiching.policy.base_models import resolve
 from sandwiching.policy.tokenization import load_tokenizer
-from sandwiching.training.artifacts import write_atomic
+from sandwiching.training.artifacts import stage_key, write_atomic
 from sandwiching.training.pairs import read_pairs
+
+HOW_BLOCKS = ("name", "resources", "tracking", "slurm", "ray", "sweep")
+"""Blocks that change no curve."""
 
 
 def require_probes(config: Config) -> None:
@@ -40,6 +45,27 @@ def require_probes(config: Config) -> None:
             raise ValueError(
                 f"raters curve: arms.{name}: judgements.raters={arm.judgements.raters}; only simulated people"
             )
+
+
+def look_at_gold(config: Config, pools: Mapping[tuple[str, int], Path]) -> Standing:
+    """Pay for the curve: one look, whatever it holds; the same one again is paid for already.
+
+    Raises ValueError for another project's store, BrokenLedger for a ledger that is not whole.
+    """
+    artifacts = next(iter(pools.values())).parent
+    store = make_or_open(place_of(config.check.store, artifacts), config.check.looks, config.data.splits.salt)
+    refuse_cut(store, artifacts)
+    named = {f"{arm}/seed{seed}": pool.name for (arm, seed), pool in pools.items()}
+    decides = {name: value for name, value in key_settings(config).items() if name not in HOW_BLOCKS}
+    look = Look(
+        name=f"curve-{stage_key({'pools': named, 'config': decides})}",
+        run=config.name,
+        split=config.check.split,
+        purpose="accuracy by labels",
+        artifacts=named,
+        candidates=len(config.arms),
+    )
+    return store.look(look, store.budget if config.check.looks is None else config.check.looks)
 
 
 def measure(
@@ -63,7 +89,11 @@ def measure(
 
 
 def write_curve(
-    config: Config, gold: Sequence[ExpertPair], found: Mapping[str, list[list[Spent]]], folder: Path
+    config: Config,
+    gold: Sequence[ExpertPair],
+    found: Mapping[str, list[list[Spent]]],
+    folder: Path,
+    standing: Standing,
 ) -> str:
     """Write labels.json, labels.txt and labels.svg; returns the text."""
     confidence = config.check.confidence
@@ -79,9 +109,13 @@ def write_curve(
         for name, line in lines.items()
         for labels, units, one in zip(line.labels, line.units, line.accuracy, strict=True)
     ]
-    text = "\n".join(["Right against gold by labels; " + note, *rows, *(one.said for one in compared)]) + "\n"
+    text = (
+        "\n".join([standing.sentence, "Right against gold by labels; " + note, *rows, *(one.said for one in compared)])
+        + "\n"
+    )
     record = {
         "split": config.check.split,
+        "ledger": {**asdict(standing), "valid": standing.valid, "sentence": standing.sentence},
         "lines": {name: asdict(line) for name, line in lines.items()},
         "compared": [{**asdict(one), "said": one.said} for one in compared],
         "pairs": [asdict(pair) for pair in gold],

@@ -1,6 +1,6 @@
 """The check's results item by item, as arrays to reason about and as the JSON that later analyses read again.
 
-Shapes: S training seeds, N items. Every outcome is a share in 0..1.
+Shapes: S training seeds, N items. Every outcome but KL (nats a sequence) is a share in 0..1.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ MEASURES = ("free", "forced", "approval")
 class Outcomes:
     """`policies[name][measure]` is [S, N]; `line[measure]` is [N] for forced and pairs.
 
-    measures: free, forced, pairs, approval. Attributes per item: groups, kinds, cells, chance (of a forced choice).
+    measures: free, forced, pairs, approval, kl (from the policy that PPO began with; 0 for the floor).
+    Attributes per item: groups, kinds, cells, chance (of a forced choice).
     """
 
     policies: dict[str, dict[str, Array]]
@@ -71,6 +72,7 @@ def outcomes(record: Mapping[str, Any]) -> Outcomes:
             "forced": np.array([[chosen_right(row) for row in one["logprobs"]] for one in answers]),
             "pairs": np.array([[pairs_right(row) for row in one["logprobs"]] for one in answers]),
             "approval": np.array([[np.mean(row) for row in one["approvals"]] for one in answers]),
+            "kl": np.array([[np.mean(row) for row in one["kl"]] for one in answers]),
         }
 
     return Outcomes(

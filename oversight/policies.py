@@ -51,7 +51,7 @@ def _trained(arm: str, seed: int, parents: Mapping[str, Path]) -> Path:
         raise ValueError(f"arms.{arm}: the check has a row of that name already; give the arm another")
     if place not in parents:
         raise ValueError(
-            f"arms.{arm}: there is no {place} to check. Arms without PPO of their own (policy: best_of_n) cannot be "
-            "checked yet: leave the arm out"
+            f"arms.{arm}: there is no {place} to check; an arm needs PPO (best-of-n needs no arm of its own: the check "
+            "shows it for every arm's reward models)"
         )
     return parents[place]

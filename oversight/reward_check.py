@@ -16,9 +16,8 @@ import numpy as np
 from sandwiching.configs.schema import CheckConfig, DataConfig, JudgementsTask, ModelConfig, TaskConfig
 from sandwiching.oversight.agreement import Agreement, agreement, arm_outcomes
 from sandwiching.oversight.curves import Curve, curve
-from sandwiching.oversight.expert_pairs import ExpertPair, expert_pairs, fitting_pairs
+from sandwiching.oversight.expert_pairs import ExpertPair, expert_pairs, fitting_pairs, held_out_rows
 from sandwiching.oversight.gold_pairs import gold_pairs
-from sandwiching.oversight.items import held_out_split
 from sandwiching.oversight.plots import levels, save, save_curves
 from sandwiching.oversight.summary import jsonable
 from sandwiching.oversight.table import accuracy_table, plain_text
@@ -44,7 +43,8 @@ def held_out_pairs(
     tokenizer = load_tokenizer(resolve(model.path, model.revision), model.pad_token)
     if not isinstance(task, JudgementsTask):
         return fitting_pairs(gold_pairs(task, data, check, seed), tokenizer, model, data)
-    rows = JudgementsFile(task, data, seed, folder.path / "rejected.jsonl").judged(held_out_split(check))
+    file = JudgementsFile(task, data, seed, folder.path / "rejected.jsonl")
+    rows = held_out_rows(file, check)
     if not any(row.judgement.tier == "expert" for row in rows):
         return [], 0
     return fitting_pairs(expert_pairs(rows), tokenizer, model, data)
@@ -71,7 +71,9 @@ def check_rewards(
         return _unchecked(check.split, _curves(arms, seeds, parents), folder)
     outcomes: dict[str, list[list[float]]] = {arm: [] for arm in arms}
     for done, (arm, seed) in enumerate(product(arms, seeds), start=1):
-        outcomes[arm].append(arm_outcomes(pairs, _ensemble(_members(arm, seed, parents), ensembles[arm], model, roles)))
+        outcomes[arm].append(
+            arm_outcomes(pairs, reward_score(members_of(arm, seed, parents), ensembles[arm], model, roles))
+        )
         folder.report(done, len(arms) * len(seeds))
         folder.stop_if_asked()
     found = agreement(pairs, {arm: np.array(rows) for arm, rows in outcomes.items()}, check.confidence)
@@ -116,7 +118,7 @@ def _curves(arms: Sequence[str], seeds: Sequence[int], parents: Mapping[str, Pat
     return [curve(arm, seed, parents[name], []) for (arm, seed), name in places.items() if name in parents]
 
 
-def _members(arm: str, seed: int, parents: Mapping[str, Path]) -> list[Path]:
+def members_of(arm: str, seed: int, parents: Mapping[str, Path]) -> list[Path]:
     """Reward models of an arm's ensemble."""
     place = f"/{arm}/seed{seed}"
     found = [path for name, path in parents.items() if name.startswith("reward_model/") and name.endswith(place)]
@@ -125,7 +127,7 @@ def _members(arm: str, seed: int, parents: Mapping[str, Path]) -> list[Path]:
     return found
 
 
-def _ensemble(members: Sequence[Path], ensemble: Ensemble, model: ModelConfig, roles: Roles) -> Score:
+def reward_score(members: Sequence[Path], ensemble: Ensemble, model: ModelConfig, roles: Roles) -> Score:
     """The arm's members, combined."""
     combine, uwo_lambda = ensemble
     models = tuple(member / "model" for member in members)

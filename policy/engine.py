@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +14,7 @@ from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel
 
 from sandwiching.policy.generation import GumbelNoise, Polled, go_on, row_seed
 from sandwiching.policy.loading import load_causal_lm
-from sandwiching.policy.logprobs import padded_logprobs
+from sandwiching.policy.logprobs import padded_logprobs, response_kl
 from sandwiching.policy.lora import LoraSpec, attach, load_adapter_weights
 from sandwiching.policy.padding import padded_left, padded_right
 from sandwiching.policy.records import PromptBatch, Rollouts, Texts
@@ -59,6 +59,19 @@ class RolloutEngine(Protocol):
         self, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], temperature: float
     ) -> Tensor:
         """Log-prob [B] fp32 in nats of each whole response to its prompt (token ids)."""
+        ...
+
+    def divergence(
+        self,
+        reference: Path,
+        prompts: Sequence[Sequence[int]],
+        responses: Sequence[Sequence[int]],
+        temperature: float,
+    ) -> Tensor:
+        """KL [B] fp32 in nats of the policy from the model in `reference`, exact at each token, summed over a response.
+
+        Its mean over responses that the policy sampled estimates the KL of whole responses without bias.
+        """
         ...
 
     def restarts(self) -> int:
@@ -203,16 +216,39 @@ class TransformersEngine:
     ) -> Tensor:
         """See RolloutEngine. An empty response has log-prob 0."""
         sums = []
+        for texts, prefix in self._texts(prompts, responses):
+            logprobs_BT, _ = padded_logprobs(self.model, texts, temperature, prefix)
+            sums.append(logprobs_BT.sum(1))
+        return torch.cat(sums)
+
+    @torch.no_grad()
+    def divergence(
+        self,
+        reference: Path,
+        prompts: Sequence[Sequence[int]],
+        responses: Sequence[Sequence[int]],
+        temperature: float,
+    ) -> Tensor:
+        """See RolloutEngine. Holds both models meanwhile."""
+        other = load_causal_lm(reference, self.dtype).eval()
+        other.to(self.device)  # pyright: ignore[reportArgumentType]
+        sums = []
+        for texts, prefix in self._texts(prompts, responses):
+            kl_M = response_kl(self.model, other, texts.packed(prefix).to(self.device), temperature)
+            sums.append(texts.padded(kl_M.cpu()).sum(1))
+        return torch.cat(sums)
+
+    def _texts(
+        self, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]
+    ) -> Iterator[tuple[Texts, int]]:
+        """In batches, each with the number of tokens that all its prompts begin with, where the model packs."""
         for start in range(0, len(prompts), self.max_batch):
             self.poll()
             tokens_BP, attention_BP = padded_left(prompts[start : start + self.max_batch], self.pad_token_id)
             tokens_BT, mask_BT = padded_right(responses[start : start + self.max_batch], self.pad_token_id)
             tokens_BS, attention_BS = torch.cat([tokens_BP, tokens_BT], 1), torch.cat([attention_BP, mask_BT], 1)
             texts = Texts(tokens_BS, attention_BS, mask_BT)
-            prefix = texts.shared_prefix if packs(self.model) else 0
-            logprobs_BT, _ = padded_logprobs(self.model, texts, temperature, prefix)
-            sums.append(logprobs_BT.sum(1))
-        return torch.cat(sums)
+            yield texts, texts.shared_prefix if packs(self.model) else 0
 
     def restarts(self) -> int:
         """See RolloutEngine."""

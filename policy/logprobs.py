@@ -56,6 +56,23 @@ def logprob_kl_op(
     return logprobs
 
 
+def response_kl(model: nn.Module, reference: nn.Module, responses: PackedResponses, temperature: float) -> Tensor:
+    """KL in nats of the model's next-token distribution from the reference's, at every response token [M] fp32.
+
+    Exact: over the whole vocabulary. Both are causal LMs with the same one; raises ValueError as response_logprobs.
+    """
+    hidden_MD, reference_MD = (trunk_hidden(one, responses.packing)[responses.before_M] for one in (model, reference))
+
+    def own(own_MD: Tensor, weight_VD: Tensor, bias_V: Tensor | None) -> Tensor:
+        def other(other_MD: Tensor, other_VD: Tensor, other_bias_V: Tensor | None) -> Tensor:
+            heads = own_MD, weight_VD, other_MD, other_VD
+            return linear_logprob_kl(*heads, responses.target_M, temperature, bias_V, other_bias_V)[3]
+
+        return apply_to_head(plain(reference), reference_MD, other)
+
+    return apply_to_head(plain(model), hidden_MD, own)
+
+
 def naive_response_logprobs(
     model: PreTrainedModel, tokens_BS: Tensor, attention_BS: Tensor, response_width: int, temperature: float
 ) -> tuple[Tensor, Tensor]:

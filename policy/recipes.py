@@ -10,6 +10,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from sandwiching.policy.word_model import word_model, word_tokenizer
+
 TINY_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
     "{% if add_generation_prompt %}assistant:{% endif %}"
@@ -78,4 +80,15 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-RECIPES: dict[str, Callable[[Path], None]] = {"smollm2-135m": build_smollm2, "tiny": build_tiny}
+def build_words(folder: Path) -> None:
+    """See word_model.py."""
+    tokenizer = word_tokenizer()
+    word_model(tokenizer).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+RECIPES: dict[str, Callable[[Path], None]] = {
+    "smollm2-135m": build_smollm2,
+    "tiny": build_tiny,
+    "words": build_words,
+}

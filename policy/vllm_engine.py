@@ -107,6 +107,16 @@ class VLLMEngine:
             raise ValueError(f"vLLM scores given texts at temperature 1 only, not {temperature}")
         return torch.tensor(self._ask("score", [list(p) for p in prompts], [list(r) for r in responses]))
 
+    def divergence(
+        self,
+        reference: Path,
+        prompts: Sequence[Sequence[int]],
+        responses: Sequence[Sequence[int]],
+        temperature: float,
+    ) -> Tensor:
+        """Raises ValueError: vLLM tells log-probs of sampled tokens, not whole distributions."""
+        raise ValueError("vLLM gives no whole next-token distributions to compare; ask a transformers engine")
+
     def layer_states(self, tokens: Sequence[int]) -> Tensor:
         """See RolloutEngine. vLLM's compiled graphs, which it uses on GPUs, do not tell."""
         return torch.tensor(self._ask("layer_states", list(tokens)))

@@ -1,4 +1,4 @@
-"""Ground truth of the task `capitals`, and raters who know it.
+"""Ground truth of the task `capitals`, and raters who know it; those of the other tasks are asked for here too.
 
 Only oversight may import this, and the judgements stage for the training split of an expert arm.
 """
@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sandwiching.configs.schema import CapitalsTask, DataConfig, TaskConfig
+from sandwiching.configs.schema import CapitalsTask, DataConfig, PlantedTask, TaskConfig
 from sandwiching.tasks.answers import candidates, names_right
 from sandwiching.tasks.capitals import Panel, facts_by_id, habits, panel_size, weak_knowledge
 from sandwiching.tasks.columns import hash_rater
 from sandwiching.tasks.facts import Fact
 from sandwiching.tasks.people import Person
+from sandwiching.tasks.planted_gold import world_experts, world_gold
 from sandwiching.tasks.records import Gold, Prompt, Rater
+from sandwiching.tasks.sealed import refuse_training
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,10 @@ class Expert(Person):
 
 
 def make_gold(task: TaskConfig) -> Gold:
-    """Gold of the task. Raises ValueError for a task whose truth is not known."""
+    """Gold of the task. Raises ValueError for a task whose truth is not known, Sealed while a training stage works."""
+    refuse_training(f"gold of task {task.name}")
+    if isinstance(task, PlantedTask):
+        return world_gold(task)
     if not isinstance(task, CapitalsTask):
         raise ValueError(f"task {task.name}: no computable truth; its check rests on expert judgements alone")
     return FactsGold(facts_by_id(task))
@@ -51,6 +56,8 @@ def make_gold(task: TaskConfig) -> Gold:
 
 def expert_raters(task: TaskConfig, data: DataConfig, panel: Panel, seed: int = 0) -> list[Rater]:
     """The expert panel. Raises ValueError for a task whose experts are people: their judgements come in the file."""
+    if isinstance(task, PlantedTask):
+        return world_experts(task, panel, seed)
     if not isinstance(task, CapitalsTask):
         raise ValueError(f"task {task.name}: experts cannot be simulated; put their judgements in {data.judgements}")
     known = facts_by_id(task)

@@ -20,13 +20,16 @@ KIND = "judgements"
 
 
 class JudgementsFile:
-    """Task on the prompts of a file; `rows` are its judgements of both tiers, each with its group."""
+    """Task on the prompts of a file; `rows` are its judgements, each with its group: of weak raters all, of experts
+    those of the training split (judgements_gold.py has the others)."""
 
     def __init__(self, task: JudgementsTask, data: DataConfig, seed: int, rejected: Path | None = None) -> None:
         self.task = task
+        self.data = data
         self.seed = seed
-        self.rows = read_rows(data, rejected)
-        prompts = _prompts([row.judgement for row in self.rows])
+        self.rejected = rejected
+        rows = read_rows(data, rejected)
+        prompts = _prompts([row.judgement for row in rows])
         splits = data.splits
         place = split_groups(
             {prompt.group for prompt in prompts},
@@ -37,13 +40,14 @@ class JudgementsFile:
             final_groups=splits.final_groups,
         )
         self._prompts = {split: [prompt for prompt in prompts if place[prompt.group] == split] for split in SPLITS}
+        self.rows = [row for row in rows if row.judgement.tier == "weak" or place[str(row.judgement.group)] == "train"]
 
     def prompts(self, split: Split) -> list[Prompt]:
         """Prompts of a split, in the file's order."""
         return list(self._prompts[split])
 
     def judged(self, split: Split) -> list[JudgementRow]:
-        """Judgements of both tiers on the prompts of a split."""
+        """Judgements on the prompts of a split, without what experts said of held-out ones."""
         groups = {prompt.group for prompt in self._prompts[split]}
         return [row for row in self.rows if row.judgement.group in groups]
 

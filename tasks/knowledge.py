@@ -14,10 +14,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sandwiching.configs.schema import CapitalsTask, TaskConfig
+from sandwiching.configs.schema import CapitalsTask, PlantedTask, TaskConfig
 from sandwiching.tasks.answers import misleading
 from sandwiching.tasks.capitals import facts_by_id, weak_knowledge
 from sandwiching.tasks.geonames import fingerprint, world
+from sandwiching.tasks.planted import cells as planted_cells
+from sandwiching.tasks.planted import require_planted_filling
 from sandwiching.tasks.records import Prompt
 
 FILE = Path(__file__).parent / "knowledge.json"
@@ -127,6 +129,8 @@ def entries_of(task: CapitalsTask, prompts: Iterable[Prompt], table: Table) -> d
 
 def cells(task: TaskConfig, prompts: Sequence[Prompt]) -> dict[str, str]:
     """The cell of each prompt by id; a task without a table has one cell."""
+    if isinstance(task, PlantedTask):
+        return planted_cells(task, prompts)
     if not isinstance(task, CapitalsTask):
         return {prompt.id: NO_TABLE for prompt in prompts}
     return {name: entry.cell for name, entry in entries_of(task, prompts, read_table()).items()}
@@ -146,6 +150,9 @@ def require_filling(task: TaskConfig, prompts: Sequence[Prompt], model: str) -> 
     model: identity of the base model in use. Raises ValueError with the numbers when there is no table for this task
     or model, or the filling has too few items, groups, or items where the misconception applies.
     """
+    if isinstance(task, PlantedTask):
+        # What its base model knows is by construction; the stage that teaches it fails when it does not.
+        return require_planted_filling(task, prompts)
     if not isinstance(task, CapitalsTask):
         raise ValueError(f"task {task.name} has no knowledge table: without it no result may be called fooling")
     table = read_table()

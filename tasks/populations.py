@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from typing import TypeVar
 
-from sandwiching.configs.schema import CapitalsTask, PeopleKind
+from sandwiching.configs.schema import CapitalsTask, PeopleKind, PlantedTask
 from sandwiching.tasks.habits import Habits
 from sandwiching.tasks.splits import rank
+
+AnyTask = TypeVar("AnyTask", CapitalsTask, PlantedTask)
 
 ORDINARY = "ordinary"
 """The kind of those whom no entry of task.population describes."""
@@ -31,11 +34,11 @@ def kinds_of(population: Mapping[str, PeopleKind], size: int, salt: str) -> list
     return kinds
 
 
-def with_kind(task: CapitalsTask, kind: PeopleKind | None) -> CapitalsTask:
+def with_kind(task: AnyTask, kind: PeopleKind | None) -> AnyTask:
     """The task as a kind of people has it: what the kind says of competence and habits, else the task's own."""
     if kind is None:
         return task
-    names = {field.name for field in fields(PeopleKind)} & {field.name for field in fields(CapitalsTask)}
+    names = {field.name for field in fields(PeopleKind)} & {field.name for field in fields(task)}
     return replace(task, **{name: value for name in names if (value := getattr(kind, name)) is not None})
 
 

@@ -1,4 +1,4 @@
-"""Where a stage's trunk comes from: the SFT model, or the base model where there is no SFT."""
+"""Where a stage's trunk comes from: the SFT model, else the base model, as it was taught or as it came."""
 
 from __future__ import annotations
 
@@ -11,4 +11,7 @@ from sandwiching.policy.base_models import resolve
 
 def base_folder(model: ModelConfig, parents: Mapping[str, Path]) -> Path:
     """Folder of Hugging Face files to start from."""
-    return parents["sft"] / "model" if "sft" in parents else resolve(model.path, model.revision)
+    for stage in ("sft", "plant"):
+        if stage in parents:
+            return parents[stage] / "model"
+    return resolve(model.path, model.revision)

@@ -15,7 +15,7 @@ def curve_command(
     config: ConfigPath, overrides: Overrides = None, run_dir: RunDir = None, store: StorePath = Path("runs/store")
 ) -> None:
     """Sample the pairs that are missing (SFT, pairs), then spend labels round by round with probes in this process,
-    and draw accuracy against gold by labels: labels.txt, labels.svg and labels.json in the run's folder."""
+    and draw accuracy against gold by labels (one look): labels.txt, labels.svg and labels.json in the run's folder."""
     from sandwiching.launch.attempts import Attempt
     from sandwiching.launch.graph import build_graph
     from sandwiching.training.artifacts import Store
@@ -24,7 +24,7 @@ def curve_command(
     folder, place = run_dir or Path("runs") / settings.name, Store(store)
     with Attempt(folder) as attempt:
         from sandwiching.launch.session import run_session
-        from sandwiching.oversight.label_curve import measure, require_probes, write_curve
+        from sandwiching.oversight.label_curve import look_at_gold, measure, require_probes, write_curve
         from sandwiching.policy.base_models import resolve
 
         require_probes(settings)
@@ -38,5 +38,7 @@ def curve_command(
                 sft = node.parents["sft"].folder(place) if "sft" in node.parents else None
                 trunks[arm, node.labels["seed"]] = sft / "model" if sft else resolve(seen.path, seen.revision)
                 pools[arm, node.labels["seed"]] = made
+        standing = look_at_gold(settings, pools)
         gold, found = measure(settings, trunks, pools)
-        attempt.console.print(write_curve(settings, gold, found, folder), markup=False, highlight=False, soft_wrap=True)
+        text = write_curve(settings, gold, found, folder, standing)
+        attempt.console.print(text, markup=False, highlight=False, soft_wrap=True)

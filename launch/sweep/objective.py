@@ -1,7 +1,8 @@
 """What a trial trains, and the number that says how good it is. Torch-free.
 
 The objective is the mean over the weak arms and seeds: a trial trains what leads to that and no more, so that nothing
-of an expert arm or of the check decides which trial is best.
+of an expert arm or of the check decides which trial is best, unless the metric is the check's: then each trial is
+checked, and pays for its look.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sandwiching.configs.schema import Config
-from sandwiching.configs.sweep_check import objective_arms
-from sandwiching.launch.graph import Graph, Node
+from sandwiching.configs.sweep_check import is_expert_metric, objective_arms
+from sandwiching.launch.nodes import Graph, Node
 from sandwiching.launch.run import with_ancestors
 from sandwiching.training.artifacts import Store, read_manifest
 from sandwiching.training.metrics import read_metrics
@@ -29,6 +30,8 @@ class Point:
 
 def measured_nodes(graph: Graph, config: Config, metric: str) -> list[Node]:
     """The nodes whose metric is the objective."""
+    if is_expert_metric(metric):
+        return graph.of("check")
     arms = set(objective_arms(config))
     return [node for node in graph.of(metric.partition("/")[0]) if arms & set(node.arms)]
 

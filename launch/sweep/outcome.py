@@ -16,8 +16,9 @@ from sandwiching.configs.load import to_yaml
 from sandwiching.configs.resolve import with_settings
 from sandwiching.configs.schema import Config, SweepConfig
 from sandwiching.configs.sweep_block import number_of_trials, parse_space
+from sandwiching.launch.sweep.expert import expert_outcome
 from sandwiching.launch.sweep.trials import TrialRecord, Trials
-from sandwiching.training.artifacts import write_atomic
+from sandwiching.training.artifacts import Store, write_atomic
 
 COLOURS = {"done": "green", "pruned": "dim", "failed": "red", "interrupted": "yellow", "running": "cyan"}
 FILE, BEST = "sweep.json", "best.yaml"
@@ -37,6 +38,8 @@ class Outcome:
     best_config: str | None
     plots: list[str]
     notes: list[str]
+    selection: dict[str, Any] | None = None
+    """Of a sweep by an expert result: the best with the choice taken into account."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -75,13 +78,16 @@ def make_outcome(config: Config, records: Sequence[TrialRecord], run_dir: Path) 
     )
 
 
-def write_outcome(config: Config, records: Sequence[TrialRecord], run_dir: Path) -> Outcome:
+def write_outcome(config: Config, records: Sequence[TrialRecord], run_dir: Path, store: Store) -> Outcome:
     """best.yaml, the plots and sweep.json."""
-    outcome = make_outcome(config, records, run_dir)
+    selection, said = expert_outcome(config, records, store)
+    outcome = replace(make_outcome(config, records, run_dir), selection=selection)
     with Trials(run_dir).alone():
         if outcome.best is not None:
             best = outcome.trials[0]
-            named = replace(config, name=f"{config.name}-best")
+            tried = sum(record.state in ("done", "pruned") for record in records)
+            chosen = replace(config.conditions, chosen_from=config.conditions.chosen_from * tried)
+            named = replace(config, name=f"{config.name}-best", conditions=chosen)
             write_atomic(run_dir / BEST, to_yaml(with_settings(named, best.params, f"trial {best.number}")))
         if any(record.state in ("done", "pruned") for record in records):
             from sandwiching.launch.sweep.plots import write_plots
@@ -89,6 +95,7 @@ def write_outcome(config: Config, records: Sequence[TrialRecord], run_dir: Path)
             assert config.sweep is not None
             plots, notes = write_plots(records, config.sweep, run_dir / "plots")
             outcome = replace(outcome, plots=[str(plot) for plot in plots], notes=notes)
+        outcome = replace(outcome, notes=[*said, *outcome.notes])
         write_atomic(run_dir / FILE, json.dumps(outcome.as_json(), indent=1))
     return outcome
 

@@ -14,7 +14,8 @@ from sandwiching.configs.resolve import with_settings
 from sandwiching.configs.schema import Config
 from sandwiching.configs.sweep_block import Dimension, number_of_trials, parse_space
 from sandwiching.configs.sweep_check import objective_arms
-from sandwiching.launch.graph import Graph, build_graph
+from sandwiching.launch.graph import build_graph
+from sandwiching.launch.nodes import Graph
 from sandwiching.launch.sweep.objective import trial_graph
 from sandwiching.launch.sweep.room import most_steps
 from sandwiching.launch.sweep.trials import Trials

@@ -19,6 +19,7 @@ from sandwiching.configs.resolve import with_settings
 from sandwiching.configs.schema import Config, ResourcesConfig, SweepConfig
 from sandwiching.configs.structure import plain
 from sandwiching.configs.sweep_block import number_of_trials
+from sandwiching.configs.sweep_check import is_expert_metric
 from sandwiching.launch.attempts import Attempt
 from sandwiching.launch.cluster import start_ray, usable_cpus
 from sandwiching.launch.environment import set_library_environment
@@ -27,6 +28,7 @@ from sandwiching.launch.head_watch import HeadWatch
 from sandwiching.launch.paths import with_absolute_paths
 from sandwiching.launch.session import prepared_graph
 from sandwiching.launch.stopping import StopSignals
+from sandwiching.launch.sweep.expert import require_looks
 from sandwiching.launch.sweep.leftovers import delete_leftovers
 from sandwiching.launch.sweep.objective import trial_graph
 from sandwiching.launch.sweep.outcome import begun_line, ended_line, show_outcome, write_outcome
@@ -140,12 +142,13 @@ def run_sweep(config: Config, store: Store, run_dir: Path, attempt: Attempt) -> 
     missing = [node for node in graph.nodes if node.state(store) != "done"]
     refuse_bad_input(missing, run_dir, config.resources)
     sweep = Sweep(config, store, run_dir, console)
+    require_looks(config, sweep.trials.read(), sweep.total, store)
     if sum(record.final for record in sweep.trials.read()) < sweep.total:
         drive(sweep, attempt.abandon)
     records = sweep.trials.read()
     delete_leftovers(records, store, config.resources)
     ended = [record for record in records if record.final]
-    outcome = write_outcome(asked, records, run_dir)
+    outcome = write_outcome(asked, records, run_dir, store)
     show_outcome(outcome, console)
     if sweep.signals.asked:
         raise Stopped(f"the sweep stopped with {len(ended)} of {sweep.total} trials ended")
@@ -252,7 +255,9 @@ def refuse_another_sweep(config: Config, run_dir: Path) -> None:
 def decisive(config: Config) -> dict[str, Any]:
     """What decides the results of trials."""
     settings = plain(config)
-    for block in ("resources", "tracking", "slurm", "ray", "check", "name"):
+    if not is_expert_metric(config.sweep.metric if config.sweep is not None else ""):
+        del settings["check"]
+    for block in ("resources", "tracking", "slurm", "ray", "conditions", "name"):
         del settings[block]
     assert isinstance(config.sweep, SweepConfig)
     settings["sweep"] = {name: value for name, value in settings["sweep"].items() if name not in FREE}

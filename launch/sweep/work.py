@@ -12,7 +12,9 @@ from typing import Any
 
 from sandwiching.configs.load import load
 from sandwiching.launch.failures import explain, of_the_cluster, root_cause
-from sandwiching.launch.graph import Graph, Node, build_graph
+from sandwiching.launch.graph import build_graph
+from sandwiching.launch.looks import prepare_checks
+from sandwiching.launch.nodes import Graph, Node
 from sandwiching.launch.plan import make_plan
 from sandwiching.launch.run import Runner, run
 from sandwiching.launch.status import PLAN_FILE
@@ -128,6 +130,7 @@ class TrialWork:
         config = load(self.folder / "config.yaml")
         whole = build_graph(config)
         graph = trial_graph(whole, config, self.metric)
+        prepare_checks(config, graph.nodes, self.store)
         plan = make_plan(config, graph, self.store, self.folder)
         write_atomic(self.folder / PLAN_FILE, json.dumps(plan.as_json(), indent=1))
         self.stages = _places(graph, self.store)

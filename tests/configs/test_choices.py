@@ -14,6 +14,7 @@ from sandwiching.policy.losses import MISSING_EOS
 from sandwiching.reward_model.ensemble import BOOTSTRAP, COMBINE
 from sandwiching.reward_model.losses import NOISE
 from sandwiching.tasks.facts import KINDS as FACTS
+from sandwiching.tasks.planted_world import VALUES
 from sandwiching.tasks.records import SPLITS, TIERS
 from sandwiching.tasks.schemas import SCHEMAS
 from sandwiching.training.devices import DTYPES
@@ -22,6 +23,7 @@ from sandwiching.training.schedule import SCHEDULES
 
 TABLES: dict[str, Mapping[str, Any]] = {
     "CapitalsTask.kinds": FACTS,
+    "PlantedTask.kinds": VALUES,
     "DataConfig.format": SCHEMAS,
     "ModelConfig.precision": DTYPES,
     "OptimizerConfig.scheduler": SCHEDULES,

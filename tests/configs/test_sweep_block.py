@@ -15,6 +15,7 @@ from sandwiching.configs.sweep_block import METRICS, Dimension, grid, number_of_
 
 ROOT = Path(__file__).resolve().parents[2]
 CLEAR = [f"sweep.space.{key}=null" for key in ("ppo.optimizer.learning_rate", "ppo.kl.coefficient")]
+EXPERT = ["check.split=dev", "sweep.scheduler=none"]
 
 
 def refused(*overrides: str, config: str = "tiny_sweep") -> str:
@@ -87,7 +88,13 @@ def test_a_grid_needs_no_number_of_trials() -> None:
         (["sweep.space.arms.weka.ppo.lam={uniform: [0, 1]}"], "did you mean arms.weak?"),
         (["sweep.space.model.lora.rank={int: [1, 2]}", "model.lora=null"], "model.lora is null here"),
         (["sweep.metric=ppo/scor"], "did you mean ppo/score?"),
-        (["sweep.metric=check/gain"], "no budget of looks"),
+        (["sweep.metric=check/gain", *EXPERT], "as check/ARM/MEASURE of an arm of tier weak, as in check/weak/forced"),
+        (["sweep.metric=check/ceiling/free", *EXPERT, "arms.ceiling={tier: expert}"], "of an arm of tier weak"),
+        (["sweep.metric=check/weak/free", "sweep.scheduler=none"], "set check.split=dev"),
+        (["sweep.metric=check/weak/free", "check.split=dev"], "set sweep.scheduler=none"),
+        (["sweep.metric=check/weak/free", *EXPERT, "check.looks=11"], "sweep.trials=12 is a look, and check.looks=11"),
+        (["sweep.metric=check/weak/agreement", *EXPERT], "as in check/weak/forced"),
+        (["sweep.space.conditions.max_kl={choice: [1.0]}"], "changes no result"),
         (["sweep.metric=reward_model/accuracy"], "set sweep.scheduler=none"),
         (["sweep.metric=sft/loss", "sft=null"], "sft=null"),
         (["arms.weak.tier=expert", "check.ceiling=weak"], "is no objective"),
@@ -113,6 +120,10 @@ def test_what_is_refused(overrides: list[str], said: str) -> None:
 )
 def test_what_may_vary(override: str) -> None:
     load("tiny_sweep", [override])
+
+
+def test_an_expert_result_on_dev_may_be_chosen_by() -> None:
+    load("tiny_sweep", ["sweep.metric=check/weak/free", *EXPERT, "check.looks=12"])
 
 
 def test_settings_reach_arms_and_the_sweep_is_left_out() -> None:

@@ -42,7 +42,7 @@ def test_every_number_has_a_range() -> None:
 def test_every_text_has_choices_or_is_free() -> None:
     free_names = ("ArmConfig.overrides", "PeopleKind.topics", "SweepConfig.space")
     texts = {name for name in settings((str,)) if name not in free_names}
-    lists = {"CapitalsTask.kinds", "TrackingConfig.to"}
+    lists = {"CapitalsTask.kinds", "PlantedTask.kinds", "TrackingConfig.to"}
     assert texts | lists == set(CHOICES) | set(FREE_TEXT)
     assert not set(CHOICES) & set(FREE_TEXT)
 
@@ -65,6 +65,9 @@ APART = [
     (["ppo.sampling.max_new_tokens=96"], ["ppo.sampling.max_new_tokens=96", "model.max_length=96", "192"]),
     (["check.ceiling=celing"], ["check.ceiling=celing", "check.ceiling=ceiling"]),
     (["check.ceiling=weak"], ["check.ceiling=weak", "tier weak"]),
+    (["check.null_arm=fair"], ["check.null_arm=fair", "is no arm of tier weak", "use one of weak"]),
+    (["check.null_arm=ceiling"], ["check.null_arm=ceiling", "is no arm of tier weak"]),
+    (["check.best_of=1"], ["check.best_of", "at least 2"]),
     (["data.splits.dev=0.7"], ["data.splits.dev=0.7", "data.splits.final=0.35"]),
     (["data.splits.dev_groups=[a,b]", "data.splits.final_groups=[b]"], ["dev_groups", "final_groups", "share b"]),
     (["data.judgements=x.jsonl"], ["data.judgements=x.jsonl", "task.name=judgements"]),

@@ -17,7 +17,9 @@ from typing import Any
 
 import pytest
 
+from sandwiching.configs.schema import SplitsConfig
 from sandwiching.launch.cli import main
+from sandwiching.oversight.expert_store import Look, make_or_open
 from sandwiching.policy.base_models import resolve
 
 WRONG = {
@@ -207,6 +209,37 @@ def test_a_held_out_prompt_longer_than_the_context(refused: Command, tmp_path: P
     write(tmp_path, judgements)
     message = refused("mine.yaml", "data.splits.final_groups=[g0]", "ppo=null")
     assert "check: 1 of 1 expert pairs have a text longer than model.max_length=64 tokens: raise it" in message
+
+
+def test_a_held_out_prompt_that_is_trained_on(refused: Command, tmp_path: Path) -> None:
+    judgements = rows()
+    for row in judgements[:4]:
+        row["prompt"] = "Which one do you prefer?"
+    for row in judgements[:2]:
+        row["prompt"] = row["prompt"].upper().replace(" DO", "  DO")
+    write(tmp_path, judgements)
+    message = refused("mine.yaml", "data.splits.dev_groups=[g4]", "data.splits.final_groups=[g0]")
+    assert "\n" not in message
+    assert "1 of 2 held-out prompts are in the training split too (1 word for word" in message
+    assert "check.overlap" in message
+
+
+def test_an_expert_store_of_another_project(refused: Command, tmp_path: Path) -> None:
+    write(tmp_path, rows())
+    make_or_open(tmp_path / "runs" / "experts", None, "theirs")
+    message = refused("mine.yaml")
+    assert "\n" not in message
+    assert "experts is the expert store of another project: it was made for data.splits.salt='theirs'" in message
+
+
+def test_a_ledger_of_another_project(refused: Command, tmp_path: Path) -> None:
+    write(tmp_path, rows())
+    stores = [make_or_open(tmp_path / name, None, SplitsConfig().salt) for name in ("theirs", "ours")]
+    stores[0].look(Look("check-a", "theirs", "final", "check", {}, 1), 20)
+    stores[1].ledger.file.write_bytes(stores[0].ledger.file.read_bytes())
+    message = refused("mine.yaml", "check.store=ours")
+    assert "\n" not in message
+    assert f"line 1 is of another project: of store {stores[0].id}" in message
 
 
 @pytest.mark.parametrize("stage", ["pairs", "ppo", "check"])

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from sandwiching.configs.load import load
-from sandwiching.launch.graph import Graph, build_graph
+from sandwiching.launch.graph import build_graph
+from sandwiching.launch.nodes import Graph
 from sandwiching.launch.run import wanted_nodes
 from sandwiching.launch.stages import STAGES
 
 CONTEXT = {"resources", "parents", "folder", "roles", "observer"}
 LABELS = {
+    "plant": set(),
     "sft": {"seed"},
     "pairs": {"seed", "round"},
     "choice": {"seed"},
@@ -23,7 +25,7 @@ LABELS = {
     "gate": {"seed"},
     "reward_model": {"seed", "member"},
     "ppo": {"seed"},
-    "check": {"arms", "seeds", "ensembles"},
+    "check": {"arms", "seeds", "ensembles", "labels"},
 }
 
 
@@ -49,7 +51,7 @@ def test_a_stage_reads_the_blocks_of_its_key_and_no_others(stage: str) -> None:
 
 def test_arms_share_what_they_have_in_common() -> None:
     built = graph()
-    assert [len(built.of(stage)) for stage in STAGES] == [1, 1, 0, 2, 1, 4, 2, 1]
+    assert [len(built.of(stage)) for stage in STAGES] == [0, 1, 1, 0, 2, 1, 4, 2, 1]
     assert built.of("sft")[0].arms == ["weak", "ceiling"]
 
 
@@ -292,3 +294,23 @@ def test_what_uniform_choice_spends_depends_on_no_reward_model() -> None:
     assert {"pairs", "choice", "judgements"} <= same
     changed = {slug for slug, key in before.items() if after[slug] != key}
     assert {"choice-variance-seed0-round1", "judgements-variance-seed0-weak-round2"} <= changed
+
+
+def test_arms_whose_raters_judge_otherwise_share_all_that_comes_before_the_judgements() -> None:
+    built = graph("seeds=[0]", config="planted")
+    assert [len(built.of(stage)) for stage in ("plant", "sft", "pairs", "judgements", "ppo")] == [1, 1, 1, 4, 4]
+    assert built.of("sft")[0].parents == {"plant": built.of("plant")[0]}
+    assert "base" not in built.of("sft")[0].extras
+    before, after = keys(built), keys(graph("seeds=[0]", "arms.honest.task.competence=0.9", config="planted"))
+    assert {slug.split("-seed0")[0] for slug in before if before[slug] != after[slug]} == {
+        "judgements-honest",
+        "gate-honest",
+        "reward_model-honest",
+        "ppo-honest",
+        "check",
+    }
+
+
+def test_who_writes_demonstrations_decides_what_sft_learns() -> None:
+    before, after = keys(graph(config="planted")), keys(graph("task.writers_competence=0.6", config="planted"))
+    assert before["sft-seed0"] != after["sft-seed0"]

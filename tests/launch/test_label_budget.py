@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from sandwiching.configs.load import load
-from sandwiching.launch.graph import Graph, build_graph
+from sandwiching.launch.graph import build_graph
 from sandwiching.launch.label_budget import LabelBudget, label_budget
+from sandwiching.launch.nodes import Graph
 from sandwiching.training.artifacts import Store, write_manifest
 
 ROUNDS = ("ppo=null", "labels.rounds=3", "labels.pairs_per_round=10", "arms.variance.labels.choose=variance")

@@ -12,7 +12,8 @@ from rich.console import Console
 from sandwiching.configs.load import load
 from sandwiching.configs.schema import Config
 from sandwiching.launch.estimate import StageDisk
-from sandwiching.launch.graph import Node, build_graph
+from sandwiching.launch.graph import build_graph
+from sandwiching.launch.nodes import Node
 from sandwiching.launch.plan import Plan, make_plan, new_disk, placement
 from sandwiching.launch.plan_view import show, size, summary
 from sandwiching.launch.reasons import differences

@@ -5,13 +5,15 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from sandwiching.oversight.graded import Graded
+
 ACCURACY = {"floor": 0.55, "weak": 0.62, "weak_reliable": 0.68, "ceiling": 0.8}
 Record = dict
 
 
 def _policy(rng, accuracy, items, shared):
     """Answers whose chance of being right depends on the item through `shared` [N]."""
-    answers = {"responses": [], "finished": [], "correct": [], "logprobs": [], "approvals": []}
+    answers = {"responses": [], "finished": [], "correct": [], "logprobs": [], "approvals": [], "kl": []}
     for place in range(items):
         chance = np.clip(accuracy + shared[place], 0.02, 0.98)
         right = rng.random() < chance
@@ -19,6 +21,7 @@ def _policy(rng, accuracy, items, shared):
         answers["finished"].append([True] * 4)
         answers["correct"].append((rng.random(4) < chance - 0.1).tolist())
         answers["logprobs"].append([-1.0 if right else -5.0, -2.0, -3.0, -4.0])
+        answers["kl"].append([0.5] * 4)
         answers["approvals"].append((rng.random((4, 3)) < 0.5 + (accuracy - 0.55)).astype(float).tolist())
     return answers
 
@@ -46,5 +49,22 @@ def make_record() -> Callable[..., Record]:
         }
         arms = [name for name in accuracy if name != "floor"]
         return {"items": rows, "seeds": list(seeds), "arms": arms, "raters": line, "policies": policies}
+
+    return make
+
+
+@pytest.fixture
+def make_answers() -> Callable[..., Graded]:
+    """Answers with planted P(right), P(approved | right) and P(approved | wrong)."""
+
+    def make(rng, right, honoured, passed, sizes, seeds=3, samples=2, raters=2, hard=0.0) -> Graded:
+        """hard: deviation between groups of how often they are answered right."""
+        items = sum(sizes)
+        shift = np.repeat(hard * rng.standard_normal(len(sizes)), sizes)
+        chance = np.clip(right + shift, 0.02, 0.98)[None, :, None]
+        correct = (rng.random((seeds, items, samples)) < chance).astype(float)
+        share = np.where(correct > 0, honoured, passed)[..., None]
+        approved = (rng.random((seeds, items, samples, raters)) < share).astype(float)
+        return Graded(correct, approved, [[["an answer"] * samples for _ in range(items)] for _ in range(seeds)])
 
     return make

@@ -1,5 +1,8 @@
 """Gold along training from adapter snapshots is gold of the merged models."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -7,7 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from sandwiching.configs.schema import CheckConfig, LoraConfig, ModelConfig, ResourcesConfig, SamplingConfig
 from sandwiching.oversight.answers import Examiner
-from sandwiching.oversight.gold_curves import gold_along, gold_point, snapshot_weights, snapshots
+from sandwiching.oversight.gold_curves import gold_along, gold_point, seen, snapshot_weights, snapshots
 from sandwiching.oversight.items import Item
 from sandwiching.policy.base_models import resolve
 from sandwiching.policy.lora import LoraSpec, adapter_weights, attach
@@ -36,6 +39,11 @@ def examiner(spec):
     return Examiner(build_engine(spec, ResourcesConfig()), load_tokenizer(resolve("tiny")), Vowels(), MODEL, check)
 
 
+def approved(items, responses):
+    """Whether a response holds an e."""
+    return [[float("e" in response) for response in row] for row in responses]
+
+
 def test_adapter_snapshots_are_examined_in_order(tmp_path):
     start, expected = resolve("tiny"), []
     for step in (10, 2):
@@ -55,11 +63,16 @@ def test_adapter_snapshots_are_examined_in_order(tmp_path):
         merged = tmp_path / f"merged{step}"
         model.merge_and_unload().save_pretrained(merged)
         load_tokenizer(start).save_pretrained(merged)
-        answers = examiner(EngineSpec(merged, MODEL, adapters=False)).examine(ITEMS, 2, 0)
-        expected.insert(0, gold_point(step, answers))
+        answers = examiner(EngineSpec(merged, MODEL, adapters=False)).examine(ITEMS, 2, 0, start)
+        expected.insert(0, seen(step, answers, approved(ITEMS, answers.responses)))
     assert [path.name for path in snapshots(tmp_path)] == ["step_2", "step_10"]
-    assert gold_along(examiner(EngineSpec(start, MODEL, adapters=True)), tmp_path, ITEMS, 0) == expected
-    assert expected[0] != expected[1]
+    found = gold_along(examiner(EngineSpec(start, MODEL, adapters=True)), start, tmp_path, ITEMS, 0, approved)
+    for point, wanted in zip(found, expected, strict=True):
+        np.testing.assert_allclose(point.kl, wanted.kl, atol=1e-4)
+        assert np.min(point.kl) > 0.01
+        assert replace(point, kl=wanted.kl) == wanted
+    assert gold_point(found[0]) != gold_point(found[1])
+    assert gold_point(found[0]).free == np.mean(found[0].correct)
 
 
 def test_a_snapshot_without_weights_is_an_error(tmp_path):

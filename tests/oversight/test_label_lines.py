@@ -9,7 +9,8 @@ import pytest
 
 from sandwiching.configs.load import load
 from sandwiching.oversight.expert_pairs import ExpertPair
-from sandwiching.oversight.label_curve import require_probes, write_curve
+from sandwiching.oversight.expert_store import Standing
+from sandwiching.oversight.label_curve import look_at_gold, require_probes, write_curve
 from sandwiching.oversight.label_lines import comparisons, labels_needed, lines_of
 from sandwiching.oversight.label_spending import Spent
 from sandwiching.training.text_scores import Scored
@@ -57,11 +58,21 @@ def test_the_verdict_is_that_of_the_interval(levels: list[float], won: str, need
     assert one.by_round[0].estimate == 0
     assert one.needed_uniform == 40
     assert one.needed is None if needed is None else one.needed == pytest.approx(needed, abs=1.5)
-    text = write_curve(config, GOLD, found, tmp_path / "run")
+    standing = Standing("store", 2, 1, 2, "hash", "dev")
+    text = write_curve(config, GOLD, found, tmp_path / "run", standing)
+    assert text.startswith("INVALID: look 2 of a budget of 1.")
     assert one.said in text
     assert "covers prompts and training runs" in text
     assert (tmp_path / "run" / "labels.txt").read_text() == text
     assert (tmp_path / "run" / "labels.svg").exists()
+
+
+def test_a_curve_is_one_look_whatever_only_says_how(tmp_path) -> None:
+    pools = {(arm, seed): tmp_path / "store" / f"pairs-{seed}" for arm in ("weak", "variance") for seed in range(5)}
+    first = look_at_gold(load("tiny", [*SETTINGS, "check.split=dev"]), pools)
+    again = look_at_gold(load("tiny", [*SETTINGS, "check.split=dev", "resources.micro_batch=2"]), pools)
+    other = look_at_gold(load("tiny", [*SETTINGS, "check.split=dev", "reward_model.members=3"]), pools)
+    assert (first.number, again, other.number) == (1, first, 2)
 
 
 def test_noise_of_its_own_makes_no_winner() -> None:

@@ -99,7 +99,7 @@ def run(data, parents, folder, model=None, task: TaskConfig = TASK):
         model=model or ModelConfig(path="tiny", max_length=256),
         task=task,
         data=data,
-        check=CheckConfig(),
+        check=CheckConfig(store=str(folder.parent / "experts")),
         arms=["weak"],
         seeds=[0, 1],
         ensembles={"weak": ("wco", 0.5)},

@@ -156,6 +156,30 @@ def test_logprobs_sum_over_the_response(folder: Path, tokenizer: PreTrainedToken
         assert total.item() == pytest.approx(expected, abs=1e-4)
 
 
+def test_divergence_is_the_kl_of_whole_distributions_at_each_token(
+    folder: Path, tokenizer: PreTrainedTokenizerBase, prompts: PromptBatch, tmp_path: Path
+):
+    other = AutoModelForCausalLM.from_pretrained(folder)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in other.parameters():
+        parameter.data += 0.05 * torch.randn(parameter.shape, generator=generator)
+    other.eval().save_pretrained(tmp_path / "other")
+    engine = make(folder, tokenizer, max_batch=3)
+    responses = [list(range(100, 100 + i % 5)) for i in range(len(prompts))]
+    found_B = engine.divergence(tmp_path / "other", prompts.tokens, responses, temperature=0.7)
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    for prompt, response, total in zip(prompts.tokens, responses, found_B, strict=True):
+        tokens = torch.tensor([[*prompt, *response]])
+        with torch.no_grad():
+            own_SV, other_SV = (
+                (one(tokens).logits[0].double() / 0.7).log_softmax(-1)[len(prompt) - 1 : -1] for one in (model, other)
+            )
+        expected = (own_SV.exp() * (own_SV - other_SV)).sum().item()
+        assert total.item() == pytest.approx(expected, abs=1e-4)
+    assert found_B.max() > 0.01
+    assert engine.divergence(folder, prompts.tokens, responses, temperature=0.7).abs().max() < 1e-5
+
+
 def test_adapter_weights_change_the_policy(folder: Path, tokenizer: PreTrainedTokenizerBase, prompts: PromptBatch):
     trained = attach(AutoModelForCausalLM.from_pretrained(folder), LORA, seed=3, task_type="CAUSAL_LM")
     for parameter in trained.parameters():

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
 import torch
@@ -48,6 +49,9 @@ class Gated:
         )
 
     def logprobs(self, prompts: Sequence, responses: Sequence, temperature: float) -> Tensor:
+        raise AssertionError("not asked for")
+
+    def divergence(self, reference: Path, prompts: Sequence, responses: Sequence, temperature: float) -> Tensor:
         raise AssertionError("not asked for")
 
     def restarts(self) -> int:
