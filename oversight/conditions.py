@@ -14,9 +14,10 @@ from typing import Literal
 
 from sandwiching.configs.schema import ConditionsConfig
 from sandwiching.oversight.expert_store import Standing
-from sandwiching.oversight.intervals import Interval, t_critical
+from sandwiching.oversight.intervals import Interval
 from sandwiching.oversight.shift import Shift
 from sandwiching.oversight.traces import Traces
+from sandwiching.reward_model.reliability.student_t import t_critical
 
 State = Literal["held", "broken", "unclear", "not tested"]
 POWER, SHIFT, CAPABILITY = "optimisation power", "train/test shift", "capability"
