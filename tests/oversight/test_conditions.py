@@ -144,6 +144,7 @@ def test_where_no_policy_is_asked_kl_is_that_of_the_last_batch(tmp_path: Path) -
     weak, other = found.pop("weak"), found.pop("other")
     assert not found
     assert (other.value, other.low, other.high) == (4.0, None, None)
+    assert weak.value is not None
     assert weak.value == 2.5
     # t(.975, 1) = 12.706; the standard error of (2, 3) is 0.5.
     assert weak.high is not None
