@@ -16,6 +16,7 @@ from sandwiching.configs.structure import plain
 from sandwiching.launch.architecture import Architecture, find_architecture
 from sandwiching.launch.estimate import RoleMemory, StageDisk, per_device, stage_disk, stage_memory
 from sandwiching.launch.label_budget import LabelBudget, label_budget
+from sandwiching.launch.looks import PlannedLooks, planned_looks
 from sandwiching.launch.nodes import Graph, Node
 from sandwiching.launch.reasons import ACTIONS, reason
 from sandwiching.launch.sweep.plan import PlannedSweep, plan_sweep
@@ -64,6 +65,7 @@ class Plan:
     free_disk_bytes: int
     sweep: PlannedSweep | None = None
     labels: LabelBudget | None = None
+    looks: PlannedLooks | None = None
     checkpoint_costs: dict[str, tuple[str, int, float]] = field(default_factory=dict)
     """Of each stage that has written one into this store: the artifact, bytes and seconds of its newest checkpoint."""
 
@@ -91,6 +93,7 @@ def make_plan(config: Config, graph: Graph, store: Store, run_dir: Path) -> Plan
         free_disk_bytes=shutil.disk_usage(_existing(store.root)).free,
         sweep=sweep,
         labels=label_budget(config, graph, store),
+        looks=planned_looks(config, graph, store),
         checkpoint_costs={
             stage: cost
             for stage in dict.fromkeys(node.stage for node in graph.nodes)

@@ -33,6 +33,9 @@ def show(plan: Plan, config: Config, sbatch: str | None, console: Console) -> No
     if plan.labels is not None:
         _heading(console, "Labels")
         _lines(console, plan.labels.lines())
+    if plan.looks is not None:
+        _heading(console, "Looks at the experts")
+        _lines(console, plan.looks.lines())
     _heading(console, "Placement")
     _lines(console, plan.placement)
     _heading(console, "Memory and disk (estimates)")

@@ -33,10 +33,11 @@ def run_session(config: Config, store: Store, run_dir: Path, *, ray: bool, only:
 
     Raises ValueError before any model is loaded: for what this machine lacks (DoesNotFit), or input no stage can use.
     """
+    # Before anything imports DeepSpeed, which looks for its accelerator then.
+    set_library_environment(config.resources.gpus)
     from sandwiching.launch.preflight import refuse_bad_input
     from sandwiching.launch.progress import ProgressView
 
-    set_library_environment(config.resources.gpus)
     console = attempt.console
     signals = StopSignals(lambda text: console.print(text, highlight=False))
     signals.install()

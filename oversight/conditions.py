@@ -14,7 +14,7 @@ from typing import Literal
 
 from sandwiching.configs.schema import ConditionsConfig
 from sandwiching.oversight.expert_store import Standing
-from sandwiching.oversight.intervals import Interval, t_critical
+from sandwiching.oversight.intervals import Interval
 from sandwiching.oversight.shift import Shift
 from sandwiching.oversight.traces import Traces
 
@@ -76,22 +76,18 @@ def judged(name: str, measured: Measured, side: Literal["most", "least"], bound:
     )
 
 
-def optimisation_power(kl_by_arm: Mapping[str, Sequence[float]], chosen_from: int, confidence: float) -> Measured:
-    """KL of the arm with the most, mean over seeds with a t interval, plus log of how many runs it was chosen from."""
+def optimisation_power(kl_by_arm: Mapping[str, Measured], chosen_from: int) -> Measured:
+    """KL of the arm with the most, plus log of how many runs it was chosen from."""
     quantity = "KL from the SFT policy at the end of PPO, nats a sequence" + (
         f", and log {chosen_from} for the choice among {chosen_from} runs" if chosen_from > 1 else ""
     )
     if not kl_by_arm:
         return Measured(quantity, None, note="nothing was trained with PPO")
-    arm = max(kl_by_arm, key=lambda name: sum(kl_by_arm[name]) / len(kl_by_arm[name]))
-    values, more = kl_by_arm[arm], math.log(chosen_from)
-    mean = sum(values) / len(values)
-    note = f"arm {arm}, {len(values)} seed{'s' * (len(values) > 1)}"
-    if len(values) < 2:
-        return Measured(quantity, mean + more, note=f"{note}: no interval over training runs")
-    error = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1) / len(values))
-    half = t_critical(confidence, len(values) - 1) * error
-    return Measured(quantity, mean + more, mean + more - half, mean + more + half, note)
+    arm, found = max(kl_by_arm.items(), key=lambda pair: pair[1].value or 0.0)
+    value, low, high = (
+        None if one is None else one + math.log(chosen_from) for one in (found.value, found.low, found.high)
+    )
+    return Measured(quantity, value, low, high, f"arm {arm}, {found.note}")
 
 
 def shift_measured(shift: Shift | None) -> Measured:
@@ -152,7 +148,7 @@ def finite(value: float) -> float | None:
 class Run:
     """Everything that the conditions of a run are about."""
 
-    kl_by_arm: Mapping[str, Sequence[float]]
+    kl_by_arm: Mapping[str, Measured]
     shift: Shift | None
     parameters: int | None
     held_out_loss: Interval | None
@@ -162,11 +158,11 @@ class Run:
     permutation_p: Sequence[float]
 
 
-def evaluate(bounds: ConditionsConfig, run: Run, confidence: float) -> list[Condition]:
+def evaluate(bounds: ConditionsConfig, run: Run) -> list[Condition]:
     """A row a quantity, in the order of SIX."""
     size, loss = capability(run.parameters, run.held_out_loss)
     agreement, p = weak_signal(run.halves, run.permutation_p)
-    power = optimisation_power(run.kl_by_arm, bounds.chosen_from, confidence)
+    power = optimisation_power(run.kl_by_arm, bounds.chosen_from)
     looks = None if bounds.max_looks is None else min(bounds.max_looks, run.standing.budget)
     return [
         judged(POWER, power, "most", bounds.max_kl),

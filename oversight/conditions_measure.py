@@ -10,27 +10,59 @@ from typing import Any
 
 import numpy as np
 
+from sandwiching.oversight.conditions import Measured, finite
 from sandwiching.oversight.intervals import Interval, mean_interval
 from sandwiching.oversight.outcomes import FLOOR, policy_name
+from sandwiching.reward_model.reliability.student_t import t_critical
 from sandwiching.training.artifacts import MANIFEST, Manifest, read_manifest
 from sandwiching.training.lineage import of_stage
 from sandwiching.training.metrics import read_metrics
 
 
-def kl_by_arm(parents: Mapping[str, Path], without: str | None) -> dict[str, list[float]]:
-    """KL (nats a sequence) of each PPO run's last batch, by arm, a value a seed; `without` an arm: the ceiling.
+def kl_by_arm(
+    record: Mapping[str, Any], parents: Mapping[str, Path], confidence: float, without: str | None
+) -> dict[str, Measured]:
+    """KL from the SFT policy (nats a sequence) of each arm that PPO trained; `without` an arm: the ceiling.
 
-    Exact where the run measured it, else the estimate. The batch was sampled before the last update.
+    On the check's prompts, exact at each token; where the check asked no policy, that of PPO's last batch.
     """
-    found: dict[str, list[float]] = defaultdict(list)
+    if "policies" not in record:
+        return _of_last_batches(parents, confidence, without)
+    groups = [item["group"] for item in record["items"]]
+    found = {}
+    for arm in record["arms"]:
+        if arm == without:
+            continue
+        asked = [record["policies"][policy_name(arm, seed)]["kl"] for seed in record["seeds"]]
+        one = mean_interval(np.array(asked, dtype=float).mean(2), groups, confidence)
+        note = f"exact on {one.items} held-out prompts, {_seeds(one.seeds)}: {one.covers}"
+        found[arm] = Measured("KL", one.estimate, finite(one.low), finite(one.high), note)
+    return found
+
+
+def _of_last_batches(parents: Mapping[str, Path], confidence: float, without: str | None) -> dict[str, Measured]:
+    """By arm, the mean over seeds with a t interval. The batch was sampled before the last update."""
+    values: dict[str, list[float]] = defaultdict(list)
     for name, path in parents.items():
         stage, _, place = name.partition("/")
         arm = place.rpartition("/")[0]
         records = read_metrics(path / "metrics.jsonl") if stage == "ppo" and arm != without else []
         if records:
-            last = records[-1]
-            found[arm].append(float(last.get("ppo/kl_exact", last["ppo/kl"])))
-    return dict(found)
+            values[arm].append(float(records[-1].get("ppo/kl_exact", records[-1]["ppo/kl"])))
+    found = {}
+    for arm, seen in values.items():
+        note = f"PPO's last batch, {_seeds(len(seen))}"
+        if len(seen) < 2:
+            found[arm] = Measured("KL", seen[0], note=f"{note}: no interval over training runs")
+            continue
+        half = t_critical(confidence, len(seen) - 1) * float(np.std(seen, ddof=1)) / len(seen) ** 0.5
+        mean = float(np.mean(seen))
+        found[arm] = Measured("KL", mean, mean - half, mean + half, note)
+    return found
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed{'s' * (count > 1)}"
 
 
 def parameters(model: Path) -> int | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from sandwiching.configs.schema import Config
-from sandwiching.oversight.elicitation import COUNTS, Drawn, Subject, constant, drawn_out, labelled
+from sandwiching.oversight.elicitation import COUNTS, Drawn, Label, Subject, Who, constant, drawn_out, labelled
 from sandwiching.oversight.items import Item, checked_prompts, items_of
 from sandwiching.oversight.policies import find_policies
 from sandwiching.policy.tokenization import load_tokenizer
@@ -47,7 +47,7 @@ def draw_out(
         source = make_task(config.task, config.data, seed)
         training = source.prompts("train")
         count = min(max(COUNTS), len(training))
-        labels = {
+        labels: dict[Who, list[Label]] = {
             "expert": labelled(training, gold, None, count),
             "weak": labelled(training, gold, source.weak_raters("training"), count),
         }

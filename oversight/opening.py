@@ -96,7 +96,7 @@ def judge_conditions(
     record = json.loads((folder.path / "check.json").read_text())
     reports = gates(lineage(parents.values()), folder.path.parent)
     run = Run(
-        kl_by_arm=kl_by_arm(parents, check.ceiling),
+        kl_by_arm=kl_by_arm(record, parents, check.confidence, check.ceiling),
         shift=prompt_shift(opened.source.prompts("train"), opened.side.prompts),
         parameters=policy_parameters(parents),
         held_out_loss=held_out_loss(record, check.confidence),
@@ -105,7 +105,7 @@ def judge_conditions(
         halves=halves_of(reports),
         permutation_p=[one["permutation_p"] for one in reports if one["permutation_p"] is not None],
     )
-    return evaluate(conditions, run, check.confidence)
+    return evaluate(conditions, run)
 
 
 def write_claim(

@@ -7,6 +7,7 @@ makes texts of a few tokens, so that a model of a million weights learns a world
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -47,6 +48,11 @@ def word_tokenizer() -> PreTrainedTokenizerFast:
 
 def word_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     """3 layers of hidden size 128, 0.6 million weights, random from seed 0."""
+    special: dict[str, Any] = {
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=128,
@@ -58,9 +64,7 @@ def word_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
         tie_word_embeddings=True,
         # About 1 / sqrt(hidden size): from the usual 0.02 so narrow a model takes thousands of steps to start.
         initializer_range=0.08,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        **special,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

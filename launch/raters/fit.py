@@ -42,7 +42,7 @@ def fit_command(
 ) -> None:
     """Estimate the habits of real raters (length, position, confident words, ties, lapses, how much they differ), write
     them as a population of simulated people, and show both crowds side by side."""
-    from sandwiching.oversight.intervals import t_critical
+    from sandwiching.reward_model.reliability.student_t import t_critical
     from sandwiching.tasks.file_people import majority_truth
     from sandwiching.tasks.people_fit import fit_habits
     from sandwiching.tasks.readers import read_judgements

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from sandwiching.configs.load import load
 from sandwiching.launch.cli import app
 from sandwiching.launch.graph import build_graph
-from sandwiching.launch.looks import ledger_note, prepare_checks
+from sandwiching.launch.looks import ledger_note, planned_looks, prepare_checks
 from sandwiching.launch.status import read_status
 from sandwiching.oversight.expert_store import ExpertStore, Look, make_or_open, open_store, write_standing
 from sandwiching.training.artifacts import Store
@@ -107,3 +107,30 @@ def test_status_says_that_a_check_is_invalid(tmp_path: Path) -> None:
     said = read_status(tmp_path).stages[0].look
     assert said is not None
     assert said.startswith("INVALID: look 2 of a budget of 1.")
+
+
+def test_a_plan_says_what_is_left_and_makes_nothing(tmp_path: Path) -> None:
+    store, config = Store(tmp_path / "store"), load("tiny", ["check.looks=4"])
+    graph = build_graph(config)
+    first = planned_looks(config, graph, store)
+    assert first is not None
+    assert first.lines()[0].endswith("experts: 0 looks of 4 used, 4 left")
+    assert not (tmp_path / "experts").exists()
+    made = looked(tmp_path, 3)
+    found = planned_looks(config, graph, store)
+    assert found is not None
+    assert (found.used, found.left, found.lines()[1]) == (3, 1, "the check of this run is look 4")
+    made.look(Look("check-else", "run", "final", "check", {}, 1), 20)
+    over = planned_looks(config, graph, store)
+    assert over is not None
+    assert over.lines()[1] == "the check of this run would be look 5, past the budget: INVALID"
+    own = graph.of("check")[0].folder(store)
+    assert own is not None
+    made.look(Look(own.name, "run", "final", "check", {}, 1), 20)
+    paid = planned_looks(load("tiny"), graph, store)
+    assert paid is not None
+    assert (paid.left, paid.lines()[1]) == (15, "the check of this run is paid for")
+    made.ledger.file.write_text(made.ledger.file.read_text().replace("run", "ran", 1))
+    broken = planned_looks(config, graph, store)
+    assert broken is not None
+    assert "NOT WHOLE (line 1 was edited" in broken.lines()[0]

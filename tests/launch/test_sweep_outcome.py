@@ -16,6 +16,7 @@ from sandwiching.configs.schema import Config
 from sandwiching.launch.sweep.outcome import ended_line, make_outcome, ranked, short_names, show_outcome, write_outcome
 from sandwiching.launch.sweep.plots import write_plots
 from sandwiching.launch.sweep.trials import TrialRecord
+from sandwiching.training.artifacts import Store
 
 LR, KL, ADVANTAGE = "ppo.optimizer.learning_rate", "ppo.kl.coefficient", "ppo.advantage"
 
@@ -43,7 +44,7 @@ def shown(outcome: Any) -> str:
 
 
 def test_the_table_is_sorted_and_has_errors_and_the_best_config(tmp_path: Path) -> None:
-    outcome = write_outcome(config_of(), records(), tmp_path)
+    outcome = write_outcome(config_of(), records(), tmp_path, Store(tmp_path / "store"))
     assert [record.number for record in outcome.trials] == [3, 2, 1, 0, 4, 5]
     text = shown(outcome)
     assert [line.split()[:2] for line in text.splitlines()[1:7]] == [

@@ -24,12 +24,13 @@ from sandwiching.oversight.conditions import (
 from sandwiching.oversight.conditions_measure import held_out_loss, kl_by_arm, parameters, policy_parameters
 from sandwiching.oversight.declaration import declare
 from sandwiching.oversight.expert_store import Standing
+from sandwiching.oversight.intervals import mean_interval
 from sandwiching.oversight.shift import Shift
 from sandwiching.oversight.traces import Traces
 
 STANDING = Standing("store", 3, 20, 3, "hash", "final")
 RUN = Run(
-    kl_by_arm={"weak": [2.0, 3.0]},
+    kl_by_arm={"weak": Measured("KL", 2.5, 2.0, 3.0, "2 seeds")},
     shift=Shift(0.55, 0.5, 0.6, 100, 100),
     parameters=1000,
     held_out_loss=None,
@@ -60,17 +61,14 @@ def test_a_bound_is_kept_by_the_whole_interval(value, low, high, side, bound, st
 
 
 def test_optimisation_power_is_the_arm_with_most_and_adds_the_choice_among_runs() -> None:
-    found = optimisation_power({"a": [1.0, 1.0], "b": [2.0, 3.0]}, 8, 0.95)
-    assert found.value == pytest.approx(2.5 + math.log(8))
-    assert found.value is not None
-    assert found.low is not None
-    assert found.high is not None
-    # t(.975, 1) = 12.706; the standard error of (2, 3) is 0.5.
-    assert found.high - found.value == pytest.approx(12.706 * 0.5, rel=1e-3)
+    arms = {"a": Measured("KL", 1.0, 0.5, 1.5, "1 seed"), "b": Measured("KL", 2.5, 2.0, 3.0, "2 seeds")}
+    found = optimisation_power(arms, 8)
+    assert (found.value, found.low, found.high) == pytest.approx(tuple(x + math.log(8) for x in (2.5, 2.0, 3.0)))
     assert "log 8" in found.quantity
-    one = optimisation_power({"a": [1.0]}, 1, 0.95)
+    assert found.note == "arm b, 2 seeds"
+    one = optimisation_power({"a": Measured("KL", 1.0)}, 1)
     assert (one.value, one.low, one.high) == (1.0, None, None)
-    assert optimisation_power({}, 1, 0.95).value is None
+    assert optimisation_power({}, 1).value is None
 
 
 def test_the_worst_gate_counts() -> None:
@@ -81,14 +79,14 @@ def test_the_worst_gate_counts() -> None:
 
 def test_the_six_conditions_are_said_in_a_sentence() -> None:
     bounds = ConditionsConfig(max_kl=50.0, max_looks=2)
-    rows = evaluate(bounds, RUN, 0.95)
+    rows = evaluate(bounds, RUN)
     assert {row.name for row in rows} == set(SIX)
     assert conditions_sentence(rows) == (
         "Conditions: held: optimisation power, train/test shift, no trace of the check, weak signal; BROKEN: looks; "
         "not tested: capability."
     )
     assert "BROKEN: no trace" in conditions_sentence(
-        evaluate(ConditionsConfig(), Run(**{**_fields(RUN), "traces": Traces(0, 1, 0, 0)}), 0.95)
+        evaluate(ConditionsConfig(), Run(**{**_fields(RUN), "traces": Traces(0, 1, 0, 0)}))
     )
 
 
@@ -98,7 +96,7 @@ def _fields(run: Run) -> dict:
 
 def test_looks_are_held_to_the_budget_even_where_more_were_declared() -> None:
     over = Standing("store", 4, 3, 4, "hash", "final")
-    rows = evaluate(ConditionsConfig(max_looks=50), Run(**{**_fields(RUN), "standing": over}), 0.95)
+    rows = evaluate(ConditionsConfig(max_looks=50), Run(**{**_fields(RUN), "standing": over}))
     assert next(row for row in rows if row.name == "looks").state == "broken"
 
 
@@ -114,11 +112,26 @@ def test_conditions_are_declared_once_and_changes_are_said(tmp_path: Path) -> No
     assert [file.name for file in folder.iterdir()] == ["declared.json"]
 
 
-def test_kl_is_the_last_batch_of_each_run_exact_where_it_is_known(tmp_path: Path) -> None:
+def test_kl_is_that_of_the_held_out_prompts(make_record) -> None:
+    record, rng = make_record(seeds=(0, 1)), np.random.default_rng(0)
+    for answers in record["policies"].values():
+        answers["kl"] = rng.random((120, 4)).tolist()
+    found = kl_by_arm(record, {}, 0.95, "ceiling")
+    assert list(found) == ["weak", "weak_reliable"]
+    for arm, one in found.items():
+        kl = np.array([record["policies"][f"{arm}/seed{seed}"]["kl"] for seed in (0, 1)])
+        expected = mean_interval(kl.mean(2), [item["group"] for item in record["items"]])
+        assert (one.value, one.low, one.high) == pytest.approx((kl.mean(), expected.low, expected.high))
+        assert "exact on" in one.note
+        assert "2 seeds" in one.note
+
+
+def test_where_no_policy_is_asked_kl_is_that_of_the_last_batch(tmp_path: Path) -> None:
     parents = {}
     for arm, seed, record in (
-        ("weak", 0, {"ppo/kl": 1.0, "ppo/kl_exact": 1.5}),
-        ("weak", 1, {"ppo/kl": 2.0}),
+        ("weak", 0, {"ppo/kl": 1.0, "ppo/kl_exact": 2.0}),
+        ("weak", 1, {"ppo/kl": 3.0}),
+        ("other", 0, {"ppo/kl": 4.0}),
         ("ceiling", 0, {"ppo/kl": 9.0}),
     ):
         place = tmp_path / f"{arm}{seed}"
@@ -127,7 +140,15 @@ def test_kl_is_the_last_batch_of_each_run_exact_where_it_is_known(tmp_path: Path
         (place / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         parents[f"ppo/{arm}/seed{seed}"] = place
     parents["sft/seed0"] = tmp_path
-    assert kl_by_arm(parents, "ceiling") == {"weak": [1.5, 2.0]}
+    found = kl_by_arm({"split": "dev"}, parents, 0.95, "ceiling")
+    weak, other = found.pop("weak"), found.pop("other")
+    assert not found
+    assert (other.value, other.low, other.high) == (4.0, None, None)
+    assert weak.value is not None
+    assert weak.value == 2.5
+    # t(.975, 1) = 12.706; the standard error of (2, 3) is 0.5.
+    assert weak.high is not None
+    assert weak.high - weak.value == pytest.approx(12.706 * 0.5, rel=1e-3)
 
 
 def test_parameters_are_counted_from_headers(tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandwiching.oversight.intervals import fieller, mean_interval, ratio_set, t_critical
+from sandwiching.oversight.intervals import fieller, mean_interval, ratio_set
 from sandwiching.oversight.spread import spread
+from sandwiching.reward_model.reliability.student_t import t_critical
 
 SIMULATIONS = 1000
 

@@ -113,8 +113,8 @@ def test_the_picture_has_a_mark_a_snapshot_and_a_line_a_fit(tmp_path):
     fit = gao_fit(distance[:, 1:], gain[:, 1:], GROUPS, "rl", 0.95)
     figure = distance_figure({"weak": one}, {"weak": rows}, {"weak": {"PPO, proxy": fit}})
     proxy, forced, free = figure.axes
-    assert [len(line.get_xdata()) for line in proxy.lines] == [9, 100, 4, 2]
-    assert [len(line.get_xdata()) for line in forced.lines] == [9, 2]
-    assert [len(line.get_xdata()) for line in free.lines] == [9, 4, 2]
+    assert [np.size(line.get_xdata()) for line in proxy.lines] == [9, 100, 4, 2]
+    assert [np.size(line.get_xdata()) for line in forced.lines] == [9, 2]
+    assert [np.size(line.get_xdata()) for line in free.lines] == [9, 4, 2]
     save(figure, tmp_path / "one.svg")
     assert (tmp_path / "one.svg").stat().st_size > 1000
