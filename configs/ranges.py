@@ -156,6 +156,8 @@ RANGES: dict[str, Range] = {
     "CheckConfig.best_of": AT_LEAST_2,
     "CheckConfig.looks": AT_LEAST_1,
     "CheckConfig.overlap": SHARE_ABOVE_0,
+    "MonitorConfig.false_alarms": Range(0.001, 0.25),
+    "MonitorConfig.fit_texts": Range(20),
     "ConditionsConfig.max_kl": AT_LEAST_0,
     "ConditionsConfig.chosen_from": AT_LEAST_1,
     "ConditionsConfig.max_shift": Range(0.5, 1),

@@ -23,6 +23,7 @@ from sandwiching.configs.data_blocks import (
 )
 from sandwiching.configs.labels_block import ArmLabels, LabelCost, LabelsConfig
 from sandwiching.configs.model_blocks import LoraConfig, ModelConfig, OptimizerConfig, SamplingConfig
+from sandwiching.configs.monitor_block import MonitorConfig
 from sandwiching.configs.people_block import ModelRaterConfig, PeopleFiles, PeopleKind
 from sandwiching.configs.ray_block import RayConfig
 from sandwiching.configs.slurm_block import ContainerConfig, SlurmConfig
@@ -59,6 +60,7 @@ __all__ = [
     "LoraConfig",
     "ModelConfig",
     "ModelRaterConfig",
+    "MonitorConfig",
     "OptimizerConfig",
     "PPOConfig",
     "PairsConfig",
@@ -218,6 +220,8 @@ class Config:
     """Check."""
     conditions: ConditionsConfig = field(default_factory=ConditionsConfig)
     """Stability conditions."""
+    monitor: MonitorConfig | None = None
+    """Monitors of the policies along PPO; null watches nothing."""
     resources: ResourcesConfig = field(default_factory=ResourcesConfig)
     """How."""
     tracking: TrackingConfig = field(default_factory=TrackingConfig)

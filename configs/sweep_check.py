@@ -20,6 +20,7 @@ FIXED = {
     "name": "names the run",
     "sweep": "is the sweep itself",
     "check": "decides how policies are checked, which no trial does",
+    "monitor": "watches policies, and changes no result",
     "conditions": "declares what is claimed, and changes no result",
     "resources": "changes no result",
     "tracking": "changes no result",

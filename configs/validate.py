@@ -10,6 +10,7 @@ from typing import Any
 
 from sandwiching.configs.algebra import divisibility_problems
 from sandwiching.configs.labels_check import label_problems
+from sandwiching.configs.monitor_block import fewest_samples
 from sandwiching.configs.people_check import people_problems
 from sandwiching.configs.ranges import CHOICES, RANGES
 from sandwiching.configs.schema import Config, JudgementsTask, PlantedTask
@@ -29,6 +30,7 @@ def problems(config: Config) -> list[str]:
         _arms,
         _with_ppo,
         _plant,
+        _monitor,
         _data,
         _gate,
         _noise,
@@ -129,6 +131,22 @@ def _plant(config: Config) -> Iterator[str]:
         yield "plant: task planted needs a base model that was taught its world; add `plant: {}`"
     if config.plant is not None and config.sft is None:
         yield "plant: without SFT there is no policy that imitates weak answers; add `sft: {}`"
+
+
+def _monitor(config: Config) -> Iterator[str]:
+    """Without PPO there is nothing to watch, and no monitor."""
+    monitor, check = config.monitor, config.check
+    if monitor is None or config.ppo is None:
+        return
+    if isinstance(config.task, JudgementsTask):
+        yield "monitor: task judgements has no gold along PPO that a monitor could be held against; set monitor=null"
+    samples, fewest = check.curve_prompts * check.samples, fewest_samples(monitor.false_alarms)
+    if samples < fewest:
+        yield (
+            f"monitor.false_alarms={monitor.false_alarms:g} takes at least {fewest} samples of the SFT policy to "
+            f"calibrate on; check.curve_prompts={check.curve_prompts} x check.samples={check.samples} are {samples}: "
+            f"raise them, or set monitor=null"
+        )
 
 
 def _data(config: Config) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """The stage graph of a run: which artifacts it needs, under which keys, and which of them exist. Torch-free.
 
 sft -> pairs (-> choice) -> judgements (a tier) -> reward_model (a member) -> ppo (an arm) -> check (all arms and seeds)
-                             judgements (weak) -> gate
+                             judgements (weak) -> gate                                   -> monitor, if there is one
 
 With `plant`, SFT starts from a base model that the run taught itself, one for all seeds.
 
@@ -16,7 +16,7 @@ from typing import Any
 
 from sandwiching.configs.load import arm_config
 from sandwiching.configs.schema import ArmLabels, Config, JudgementsConfig, LabelsConfig, PeopleFiles
-from sandwiching.launch.nodes import OF_THE_ENSEMBLE, Graph, Node
+from sandwiching.launch.nodes import OF_ALL_ARMS, OF_THE_ENSEMBLE, Graph, Node
 from sandwiching.launch.stages import STAGES
 from sandwiching.policy.base_models import identity
 from sandwiching.tasks.knowledge import table_fingerprint
@@ -28,7 +28,7 @@ from sandwiching.tasks.written_verdicts import READER
 def _node(stage: str, config: Config, parents: dict[str, Node], base: str | None, data: str, **labels: Any) -> Node:
     blocks = {name: getattr(config, name) for name in STAGES[stage].blocks}
     extras: dict[str, Any] = {"data": data} if "task" in blocks else {}
-    if "model" in blocks and not {"sft", "plant"} & parents.keys() and stage != "check":
+    if "model" in blocks and not {"sft", "plant"} & parents.keys() and stage not in OF_ALL_ARMS:
         extras["base"] = base
     return Node(stage, labels, blocks, extras, parents)
 
@@ -160,6 +160,7 @@ def build_graph(config: Config, cheap: bool = False) -> Graph:
     base = identity(config.model.path, config.model.revision, cheap=cheap)
     data = fingerprint(config.task, config.data)
     checked: dict[str, Node] = {}
+    judged: dict[str, Node] = {}
     arms = {arm: arm_config(config, arm) for arm in config.arms}
     planted = {}
     if config.plant is not None:
@@ -168,7 +169,9 @@ def build_graph(config: Config, cheap: bool = False) -> Graph:
         if config.sft is not None:
             checked[f"sft/seed{seed}"] = graph.add(_node("sft", config, planted, base, data, seed=seed), None)
         for arm, settings in arms.items():
-            nodes = _Arm(graph, settings, arm, seed, base, data, cheap, planted).build()
+            chain = _Arm(graph, settings, arm, seed, base, data, cheap, planted)
+            nodes = chain.build()
+            judged[f"judgements/{arm}/seed{seed}"] = chain.judged["judgements"]
             for name, node in nodes.items():
                 checked[f"{name}/{arm}/seed{seed}"] = node
     labels: dict[str, Any] = {"arms": list(config.arms), "seeds": list(config.seeds)}
@@ -179,5 +182,9 @@ def build_graph(config: Config, cheap: bool = False) -> Graph:
     check = _node("check", config, checked, base, data, **labels)
     check.extras["knowledge"] = table_fingerprint()
     graph.add(check, None)
+    if config.monitor is not None and config.ppo is not None:
+        watched = {"check": check, **checked, **judged}
+        asked = {name: labels[name] for name in ("arms", "seeds", "ensembles")}
+        graph.add(_node("monitor", config, watched, base, data, **asked), None)
     graph.name_nodes()
     return graph

@@ -19,6 +19,9 @@ PATHS = (("model", "path"), ("model", "revision"), ("data", "judgements"))
 OF_THE_ENSEMBLE = ("combine", "uwo_lambda")
 """What the reward_model block says about all members together: no member depends on it."""
 
+OF_ALL_ARMS = ("check", "monitor")
+"""Stages that a run has once: their names need no labels."""
+
 OF_LEARNED_NOISE = ("rater_spread", "rater_learning_rate")
 """What the reward_model block says about raters where it learns of them; nothing else depends on it."""
 
@@ -82,7 +85,7 @@ class Node:
         """Name within the run: ppo-weak-seed0."""
         parts = [self.stage, *(self.arms if with_arms else [])]
         for name, value in self.labels.items():
-            if self.stage != "check":
+            if self.stage not in OF_ALL_ARMS:
                 parts.append(value if name == "tier" else f"{name}{value}" if name != "round" else "")
         parts += [] if self.turn is None else [f"round{self.turn}"]
         return "-".join(filter(None, parts))

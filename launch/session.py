@@ -61,6 +61,10 @@ def run_session(config: Config, store: Store, run_dir: Path, *, ray: bool, only:
         if folder is not None and (folder / "check.txt").exists():
             console.print((folder / "check.txt").read_text(), markup=False, highlight=False, soft_wrap=True)
             show_changed(folder, config, console)
+    for node in graph.of("monitor"):
+        folder = node.folder(store)
+        if folder is not None and (folder / "monitor.txt").exists():
+            console.print((folder / "monitor.txt").read_text(), markup=False, highlight=False, soft_wrap=True)
     if config.resources.profile:
         show_profiles(missing, store, console)
     console.print(f"artifacts: {run_dir / 'artifacts'}", highlight=False, soft_wrap=True)

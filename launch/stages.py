@@ -44,4 +44,7 @@ STAGES: dict[str, StageSpec] = {
     "check": StageSpec(
         "sandwiching.oversight.check:check", 5, ("model", "task", "data", "check", "conditions"), "roles", True
     ),
+    "monitor": StageSpec(
+        "sandwiching.oversight.monitors.monitor:monitor", 1, ("model", "task", "data", "check", "monitor"), "roles"
+    ),
 }

@@ -6,7 +6,7 @@ Shapes: S training seeds, T points (the floor first, then the snapshots), N dev 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,11 @@ class Trail:
         """At one point."""
         wrong, approved_wrong = self.wrong_STN[:, point], self.approved_wrong_STN[:, point]
         return Shares(wrong, self.approved_STN[:, point] - approved_wrong, approved_wrong)
+
+    def of_seed(self, place: int) -> Trail:
+        """The run of one training seed alone."""
+        arrays = ("kl_ST", "wrong_STN", "approved_STN", "approved_wrong_STN", "forced_STN", "reward_STN")
+        return replace(self, **{name: getattr(self, name)[place : place + 1] for name in arrays})
 
     @property
     def distance_ST(self) -> Array:
