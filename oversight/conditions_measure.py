@@ -94,19 +94,3 @@ def held_out_loss(record: Mapping[str, Any], confidence: float) -> Interval | No
     floors = [record["policies"][policy_name(FLOOR, seed)]["logprobs"] for seed in record["seeds"]]
     losses_SN = np.array([[-row[0] for row in floor] for floor in floors])
     return mean_interval(losses_SN, [item["group"] for item in record["items"]], confidence)
-
-
-def gates(found: Mapping[Path, Manifest], artifacts: Path) -> list[dict[str, Any]]:
-    """gate.json of each gate that was asked about judgements among `found`."""
-    keys = {found[path].key for path in of_stage(dict(found), "judgements")}
-    reports = []
-    for file in sorted(artifacts.glob(f"gate-*/{MANIFEST}")):
-        if keys & set(read_manifest(file.parent).parents.values()):
-            reports.append(json.loads((file.parent / "gate.json").read_text()))
-    return reports
-
-
-def halves_of(reports: Iterable[Mapping[str, Any]]) -> list[tuple[float, float, float]]:
-    """Split-half agreement with its interval, of the gates that have one."""
-    halves: Sequence[Any] = [one["split_half"] for one in reports if one["split_half"] is not None]
-    return [(half["agreement"], half["low"], half["high"]) for half in halves]

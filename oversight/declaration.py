@@ -14,6 +14,8 @@ from typing import Any
 from sandwiching.configs.schema import ConditionsConfig
 
 FILE = "declared.json"
+CONDITIONS_FILE = "conditions.json"
+"""What the check found of them, in its artifact."""
 
 
 @dataclass(frozen=True, slots=True)

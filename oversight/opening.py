@@ -12,10 +12,11 @@ from pathlib import Path
 
 from sandwiching.configs.schema import CheckConfig, ConditionsConfig, DataConfig, TaskConfig
 from sandwiching.oversight.conditions import Condition, Run, conditions_sentence, evaluate
-from sandwiching.oversight.conditions_measure import gates, halves_of, held_out_loss, kl_by_arm, policy_parameters
-from sandwiching.oversight.declaration import Declaration, declare
+from sandwiching.oversight.conditions_measure import held_out_loss, kl_by_arm, policy_parameters
+from sandwiching.oversight.declaration import CONDITIONS_FILE, Declaration, declare
 from sandwiching.oversight.expert_pairs import held_out_rows
 from sandwiching.oversight.expert_store import Look, Standing, make_or_open, place_of, refuse_cut, write_standing
+from sandwiching.oversight.gate_reports import gates, halves_of
 from sandwiching.oversight.overlap import refuse_overlap
 from sandwiching.oversight.shift import prompt_shift
 from sandwiching.oversight.summary import jsonable
@@ -25,8 +26,6 @@ from sandwiching.tasks.records import Task
 from sandwiching.tasks.registry import make_task
 from sandwiching.training.artifacts import StageFolder, write_atomic
 from sandwiching.training.lineage import lineage
-
-CONDITIONS_FILE = "conditions.json"
 
 
 @dataclass(frozen=True, slots=True)
