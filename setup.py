@@ -76,6 +76,7 @@ setup(
         "sandwiching.configs": ["*.yaml", "*.json"],
         "sandwiching.kernels": ["csrc/*.cu", "csrc/build/*.so"],
         "sandwiching.launch.page": ["templates/*.html", "static/*"],
+        "sandwiching.oversight.report": ["templates/*"],
         "sandwiching.tasks": ["*.json"],
     },
     cmdclass={"build": Build, "build_kernels": BuildKernels, "try_build_kernels": TryBuildKernels},

@@ -23,6 +23,7 @@ from sandwiching.launch.failures import ExitCode
 from sandwiching.launch.ledger_command import ledger_command
 from sandwiching.launch.phase import phase_command
 from sandwiching.launch.raters.commands import raters_app
+from sandwiching.launch.report_command import report_command
 from sandwiching.launch.submit_commands import planned_script, submit_app
 from sandwiching.launch.sweep.command import sweep_command
 from sandwiching.training.artifacts import Store
@@ -41,6 +42,7 @@ app.add_typer(submit_app, name="submit")
 app.add_typer(raters_app, name="raters")
 app.command("sweep")(sweep_command)
 app.command("ledger")(ledger_command)
+app.command("report")(report_command)
 app.command("elicit")(elicit_command)
 app.command("phase")(phase_command)
 

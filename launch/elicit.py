@@ -5,7 +5,6 @@ sandwich elicit planted --arm biased
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -39,6 +38,7 @@ def elicit_command(
         from sandwiching.launch.session import run_session
         from sandwiching.oversight.drawing_out import draw_out, require_gold
         from sandwiching.oversight.elicitation_report import write_elicitation
+        from sandwiching.oversight.item_records import item_records
         from sandwiching.oversight.outcomes import FLOOR, policy_name
 
         require_gold(settings, arm or ())
@@ -49,7 +49,7 @@ def elicit_command(
         parents = {name: found for name, parent in node.parents.items() if (found := parent.folder(place))}
         names = [FLOOR, *(arm or ())]
         items, found = draw_out(settings, names, parents, LocalRoles(settings.resources))
-        record = json.loads((checked / "check.json").read_text())
+        record = item_records(settings.check.store, checked).record()
         correct = {
             name: [record["policies"][policy_name(name, seed)]["correct"] for seed in settings.seeds] for name in names
         }

@@ -182,9 +182,11 @@ def build_graph(config: Config, cheap: bool = False) -> Graph:
     check = _node("check", config, checked, base, data, **labels)
     check.extras["knowledge"] = table_fingerprint()
     graph.add(check, None)
+    reported = {"check": check}
     if config.monitor is not None and config.ppo is not None:
         watched = {"check": check, **checked, **judged}
         asked = {name: labels[name] for name in ("arms", "seeds", "ensembles")}
-        graph.add(_node("monitor", config, watched, base, data, **asked), None)
+        reported["monitor"] = graph.add(_node("monitor", config, watched, base, data, **asked), None)
+    graph.add(_node("report", config, reported, base, data), None)
     graph.name_nodes()
     return graph

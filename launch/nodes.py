@@ -19,7 +19,7 @@ PATHS = (("model", "path"), ("model", "revision"), ("data", "judgements"))
 OF_THE_ENSEMBLE = ("combine", "uwo_lambda")
 """What the reward_model block says about all members together: no member depends on it."""
 
-OF_ALL_ARMS = ("check", "monitor")
+OF_ALL_ARMS = ("check", "monitor", "report")
 """Stages that a run has once: their names need no labels."""
 
 OF_LEARNED_NOISE = ("rater_spread", "rater_learning_rate")

@@ -5,7 +5,6 @@ sandwich phase phase --no-ray
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from sandwiching.configs.load import load
@@ -29,6 +28,7 @@ def phase_command(
     folder, place = run_dir or Path("runs") / settings.name, Store(store)
     with Attempt(folder) as attempt:
         from sandwiching.launch.session import run_session
+        from sandwiching.oversight.item_records import item_records
         from sandwiching.oversight.phase import places
         from sandwiching.oversight.phase_figure import write_phase
 
@@ -36,6 +36,6 @@ def phase_command(
         run_session(settings, place, folder, ray=ray, only="check", attempt=attempt)
         checked = build_graph(settings).of("check")[0].folder(place)
         assert checked is not None
-        record, trails = (json.loads((checked / name).read_text()) for name in ("check.json", "trails.json"))
-        table = write_phase(settings, record, trails, folder)
+        found = item_records(settings.check.store, checked)
+        table = write_phase(settings, found.record(), found.trails(), folder)
         attempt.console.print(table, markup=False, highlight=False, soft_wrap=True)

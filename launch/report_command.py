@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from sandwiching.launch.arguments import AsJson
+from sandwiching.oversight.report.files import HTML_FILE
 
 Runs = Annotated[list[str], typer.Argument(help="Folders or names of runs, or of a sweep.", metavar="RUN...")]
 Out = Annotated[Path | None, typer.Option("--out", help="Where the page goes; default: the (first) run's folder.")]
@@ -17,8 +18,8 @@ Out = Annotated[Path | None, typer.Option("--out", help="Where the page goes; de
 
 def report_command(runs: Runs, out: Out = None, as_json: AsJson = False) -> None:
     """Write report.html, which needs nothing but itself, and report.json beside it; --json prints the latter."""
+    from sandwiching.oversight.report.build import reported
     from sandwiching.oversight.report.gather import gather
-    from sandwiching.oversight.report.stage import HTML_FILE, reported
     from sandwiching.training.artifacts import write_atomic
 
     folders = [one for name in runs for one in run_folders(name)]

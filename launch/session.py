@@ -23,6 +23,7 @@ from sandwiching.launch.status import PLAN_FILE
 from sandwiching.launch.stopping import StopSignals
 from sandwiching.launch.tracking import TrackerProcess
 from sandwiching.oversight.declaration import FILE, declared_in
+from sandwiching.oversight.report.files import HTML_FILE
 from sandwiching.policy.base_models import identity, resolve
 from sandwiching.training.artifacts import Store, write_atomic
 from sandwiching.training.gate import SENTENCE
@@ -65,6 +66,10 @@ def run_session(config: Config, store: Store, run_dir: Path, *, ray: bool, only:
         folder = node.folder(store)
         if folder is not None and (folder / "monitor.txt").exists():
             console.print((folder / "monitor.txt").read_text(), markup=False, highlight=False, soft_wrap=True)
+    for node in graph.of("report"):
+        if node.state(store) == "done":
+            place = run_dir / "artifacts" / node.slug / HTML_FILE
+            console.print(f"report: {place}", highlight=False, soft_wrap=True)
     if config.resources.profile:
         show_profiles(missing, store, console)
     console.print(f"artifacts: {run_dir / 'artifacts'}", highlight=False, soft_wrap=True)

@@ -74,7 +74,7 @@ def sizes(samples: int) -> list[int]:
 
 
 def pool(record: Mapping[str, Any], arm: str) -> Pool:
-    """Of a check.json record."""
+    """Of the record of a check."""
     seeds = record["seeds"]
     floors = [record["policies"][policy_name(FLOOR, seed)] for seed in seeds]
     drawn = [floor.get("pool", floor) for floor in floors]

@@ -1,9 +1,11 @@
 """The check: on held-out prompts, did training on weak judgements make the policy right, or only approved?
 
     floor and each arm, a policy a seed -> free samples graded by gold, forced choice \\
-    raters who labelled nothing         -> their own choices, approval of the samples  > check.json -> table, check.svg
+    raters who labelled nothing         -> their own choices, approval of the samples  > check.json, .txt, .svg
     each arm's reward models            -> scores of samples and of gold pairs        /
-    PPO's metrics and snapshots         -> reward, KL, gold, approval on dev prompts  -> curves.json, trails.json
+    PPO's metrics and snapshots         -> reward, KL, gold, approval on dev prompts  -> curves.json
+
+What is known of single items stays in the expert store (item_records.py).
 
     sandwich run configs/capitals.yaml --only check
 """
@@ -34,6 +36,7 @@ from sandwiching.oversight.distance_plot import distance_figure
 from sandwiching.oversight.exam import Exam, Work
 from sandwiching.oversight.findings import find
 from sandwiching.oversight.findings_table import flat_findings, render_findings
+from sandwiching.oversight.item_records import CHECK_FILE, RECORD, SEALED, TRAILS, ItemRecords
 from sandwiching.oversight.items import checked_prompts, items_of
 from sandwiching.oversight.opening import open_experts, write_claim
 from sandwiching.oversight.outcomes import FLOOR, outcomes
@@ -41,6 +44,10 @@ from sandwiching.oversight.plots import mean_chance, sandwich, save, save_curves
 from sandwiching.oversight.policies import find_policies
 from sandwiching.oversight.reward_check import Ensemble, check_rewards
 from sandwiching.oversight.rewards import Rewards, label_record
+from sandwiching.oversight.samples import FILE as SAMPLES
+from sandwiching.oversight.samples import samples
+from sandwiching.oversight.shown import FILE as TABLES
+from sandwiching.oversight.shown import shown
 from sandwiching.oversight.summary import flat_metrics, jsonable, summarise
 from sandwiching.oversight.table import plain_text, render
 from sandwiching.oversight.trails import trail
@@ -81,8 +88,13 @@ def check(
     """
     bounds = conditions or ConditionsConfig()
     opened = open_experts(task, data, check, bounds, arms, seeds, parents, folder)
-    metrics = _results(model, task, data, check, arms, seeds, parents, folder, roles, ensembles, labels or {})
-    return metrics if opened is None else {**metrics, **write_claim(opened, check, bounds, parents, folder)}
+    items = None if opened is None else opened.items
+    metrics = _results(model, task, data, check, arms, seeds, parents, folder, items, roles, ensembles, labels or {})
+    if opened is None:
+        return metrics
+    metrics |= write_claim(opened, check, bounds, parents, folder)
+    opened.items.done()
+    return metrics
 
 
 def _results(
@@ -94,13 +106,15 @@ def _results(
     seeds: Sequence[int],
     parents: Mapping[str, Path],
     folder: StageFolder,
+    kept: ItemRecords | None,
     roles: Roles,
     ensembles: Mapping[str, Ensemble],
     labels: Mapping[str, ArmLabels],
 ) -> dict[str, float]:
-    """Examine and write the results; see check."""
+    """Examine and write the results; see check. kept: where items go, None where no expert judged any."""
     if isinstance(task, JudgementsTask) or not any(name.startswith("ppo/") for name in parents):
-        return check_rewards(model, task, data, check, list(arms), seeds, ensembles, parents, folder, roles)
+        return check_rewards(model, task, data, check, list(arms), seeds, ensembles, parents, folder, kept, roles)
+    assert kept is not None
     policies = find_policies(model, check, arms, seeds, parents)
     start = policies.models[FLOOR, seeds[0]]
     engine = roles.engine(EngineSpec(start, model, adapters=model.lora is not None))
@@ -110,7 +124,7 @@ def _results(
     held_out, dev_prompts = checked_prompts(prompts, model, data, check, examiner.tokenizer)
     items = items_of(held_out, gold, cells(task, held_out))
     dev = items_of(dev_prompts, gold, cells(task, dev_prompts))
-    work = Work(folder, total=len(policies.models) + 3 * len(policies.artifacts))
+    work = Work(folder, kept.parts, total=len(policies.models) + 3 * len(policies.artifacts))
     exam = Exam(examiner, policies, items, prompts.weak_raters("check"), work)
     record: dict[str, Any] = {
         **compared(check, arms, seeds),
@@ -123,11 +137,13 @@ def _results(
     pairs, record["labels"] = label_record(task, data, check, labels, seeds[0], model, examiner.tokenizer)
     rewards = Rewards(model, ensembles, parents, roles, work)
     record["rewards"], trails = rewards.of_arms(record, points, items, dev, pairs)
-    return write_results(folder, record, trails, exam.curves(points))
+    answers = [asdict(one) for one in samples(trails, [item.prompt.text for item in dev])]
+    write_atomic(folder.path / SAMPLES, json.dumps(answers))
+    return write_results(folder, kept, record, trails, exam.curves(points))
 
 
 def compared(check: CheckConfig, arms: Collection[str], seeds: Sequence[int]) -> dict[str, Any]:
-    """What stands against what: the head of a check.json record."""
+    """What stands against what: the head of check.json."""
     return {
         "version": VERSION,
         "split": check.split,
@@ -148,24 +164,37 @@ def why_no_fooling(task: TaskConfig, held_out: Sequence[Prompt], model: ModelCon
     return None
 
 
+ITEMS = ("items", "raters", "policies", "labels", "rewards")
+"""Parts of a check's record that speak of single items."""
+
+
 def write_results(
-    folder: StageFolder, record: Mapping[str, Any], trails: Mapping[str, Any], curves: Sequence[Curve]
+    folder: StageFolder,
+    kept: ItemRecords,
+    record: Mapping[str, Any],
+    trails: Mapping[str, Any],
+    curves: Sequence[Curve],
 ) -> dict[str, float]:
-    """Write check.json, check.txt, check.svg, curves.json, curves.svg, trails.json and over_optimisation.svg.
+    """Write check.json, check.txt, tables.json and figures, and the items apart.
 
     Returns flat metrics.
     """
     found = outcomes(record)
     summary, findings = summarise(found, record["ceiling"], record["confidence"]), find(record, trails)
-    whole = {"headline": summary.headline, **record, "summary": asdict(summary), "findings": asdict(findings)}
     note = f"{100 * record['confidence']:g} % intervals; {summary.covers}"
     folder.check_attempt()
-    write_atomic(folder.path / "check.json", json.dumps(jsonable(whole)))
-    caveat = f"{record['no_fooling']}\n" if record["no_fooling"] else ""
-    write_atomic(folder.path / "check.txt", plain_text(Group(render(summary), render_findings(findings))) + caveat)
+    sealed = {
+        RECORD: kept.write(RECORD, jsonable({name: record[name] for name in ITEMS})),
+        TRAILS: kept.write(TRAILS, jsonable(dict(trails))),
+    }
+    head = {name: value for name, value in record.items() if name not in ITEMS}
+    whole = {"headline": summary.headline, **head, "summary": asdict(summary), "findings": asdict(findings)}
+    write_atomic(folder.path / CHECK_FILE, json.dumps(jsonable({**whole, SEALED: sealed})))
+    topics = {"sandwich": render(summary), **render_findings(findings)}
+    write_atomic(folder.path / "check.txt", plain_text(Group(*(part for parts in topics.values() for part in parts))))
+    write_atomic(folder.path / TABLES, json.dumps(shown(topics)))
     save(sandwich(summary.rows, mean_chance(found), note), folder.path / "check.svg")
     save_curves(curves, folder.path)
-    write_atomic(folder.path / "trails.json", json.dumps(jsonable(dict(trails))))
     along = {arm: trail(trails, arm) for arm in record["arms"]}
     save(distance_figure(along, findings.best_of_n, findings.fits), folder.path / "over_optimisation.svg")
     return flat_metrics(summary) | flat_findings(findings)

@@ -69,7 +69,7 @@ class Competence:
 
 
 def panel(record: Mapping[str, Any]) -> Panel:
-    """The check panel of a check.json record."""
+    """The check panel of the record of a check."""
     names = sorted({name for row in record["raters"] for name in row["raters"]})
     codes = {name: code for code, name in enumerate(names)}
     rater_NR = np.array([[codes[name] for name in row["raters"]] for row in record["raters"]])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,6 @@ from sandwiching.oversight.conditions import Measured, finite
 from sandwiching.oversight.intervals import Interval, mean_interval
 from sandwiching.oversight.outcomes import FLOOR, policy_name
 from sandwiching.reward_model.reliability.student_t import t_critical
-from sandwiching.training.artifacts import MANIFEST, Manifest, read_manifest
-from sandwiching.training.lineage import of_stage
 from sandwiching.training.metrics import read_metrics
 
 

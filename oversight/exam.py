@@ -1,6 +1,6 @@
 """The asking of a check: every policy on the same held-out prompts, judged by gold and by raters of the check panel.
 
-Each part is kept in the stage's folder, so that a restart asks nothing twice.
+Each part is kept beside the check's items in the expert store, so that a restart asks nothing twice.
 """
 
 from __future__ import annotations
@@ -34,17 +34,18 @@ OVER_SAMPLES = ("responses", "finished", "correct", "kl", "approvals")
 
 @dataclass(slots=True)
 class Work:
-    """Parts of the check, each kept as JSON in the folder's cache so that a restart does not ask again."""
+    """Parts of the check, each kept as JSON in the folder `parts` so that a restart does not ask again."""
 
     folder: StageFolder
+    parts: Path
     total: int
     done: int = 0
 
     def part(self, name: str, compute: Callable[[], Any]) -> Any:
         """The part's JSON value."""
-        file = self.folder.cache / f"{name.replace('/', '-')}.json"
+        file = self.parts / f"{name.replace('/', '-')}.json"
         if not file.exists():
-            file.parent.mkdir(exist_ok=True)
+            self.parts.mkdir(parents=True, exist_ok=True)
             value = json.dumps(compute())
             self.folder.check_attempt()
             write_atomic(file, value)

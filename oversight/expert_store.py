@@ -4,6 +4,7 @@
       store.json            id, budget of looks and split salt: fixed when the store is made
       ledger.jsonl          one line a look (ledger.py)
       held_out/<hash>.json  the prompts of dev and final, as they were when somebody looked
+      items/<artifact>/     what a check found item by item (item_records.py)
 
 Only oversight opens it. Torch-free, since `sandwich ledger` and `status` answer at once.
 """
@@ -137,6 +138,10 @@ class ExpertStore:
             file.parent.mkdir(exist_ok=True)
             write_atomic(file, json.dumps(prompts))
         return name
+
+    def items(self, name: str) -> Path:
+        """Folder of what the check with an artifact of that name found item by item."""
+        return self.folder / "items" / name
 
     def left(self, entries: Sequence[Entry]) -> int:
         """Looks that the store's budget still has."""

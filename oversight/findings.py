@@ -65,7 +65,7 @@ class Findings:
 
 
 def find(record: Mapping[str, Any], trails: Mapping[str, Any]) -> Findings:
-    """All findings of a check.json and a trails.json record (check.py)."""
+    """All findings of a check: its record and its trails, with all items (check.py)."""
     confidence, groups = record["confidence"], [item["group"] for item in record["items"]]
     found = Findings(recovered=stages(record, confidence))
     along = {arm: trail(trails, arm) for arm in record["arms"]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -30,20 +30,19 @@ TERMS = {
 }
 
 
-def render_findings(found: Findings) -> RenderableType:
-    """Fooling first."""
-    parts: list[RenderableType] = []
-    if found.fooling:
-        parts.append(fooling_table(found.fooling))
+def render_findings(found: Findings) -> dict[str, list[RenderableType]]:
+    """By topic, fooling first; what is missing stands with fooling or, of fits, with over-optimisation."""
+    fooled: list[RenderableType] = [fooling_table(found.fooling)] if found.fooling else []
     for arm, one in found.fooling.items():
-        parts += _of_arm(arm, one)
-    parts += [recovered_table(name, one) for name, one in found.recovered.items()]
-    parts.append(best_of_n_table(found.best_of_n))
+        fooled += _of_arm(arm, one)
+    optimised: list[RenderableType] = [best_of_n_table(found.best_of_n)]
     if any(found.fits.values()):
-        parts.append(fits_table(found.fits))
-    # Why nothing is called fooling stands at the end of check.txt.
-    parts += [Text(f"{place}: {why}", style="dim") for place, why in found.missing.items() if place != "fooling"]
-    return Group(*parts)
+        optimised.append(fits_table(found.fits))
+    for place, why in found.missing.items():
+        said = Text(why if place == "fooling" else f"{place}: {why}", style="dim")
+        (optimised if " fit of " in place else fooled).append(said)
+    recovered: list[RenderableType] = [recovered_table(name, one) for name, one in found.recovered.items()]
+    return {"fooling": fooled, "recovery": recovered, "optimisation": optimised}
 
 
 def fooling_table(found: Mapping[str, ArmFooling]) -> Table:

@@ -12,7 +12,7 @@ from sandwiching.training.lineage import of_stage
 
 
 def gates(found: Mapping[Path, Manifest], artifacts: Path) -> list[dict[str, Any]]:
-    """gate.json of each gate that was asked about judgements among `found`, with its `artifact` and the arms it served."""
+    """gate.json of each gate that was asked about judgements among `found`, with its `artifact` and its arms."""
     keys = {found[path].key for path in of_stage(dict(found), "judgements")}
     reports = []
     for file in sorted(artifacts.glob(f"gate-*/{MANIFEST}")):

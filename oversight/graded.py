@@ -56,7 +56,7 @@ class Graded:
 
 
 def graded(record: Mapping[str, Any], name: str) -> Graded:
-    """Floor or arm of a check.json record."""
+    """Floor or arm of the record of a check."""
     answers = [record["policies"][policy_name(name, seed)] for seed in record["seeds"]]
     return Graded(
         right_SNJ=np.array([one["correct"] for one in answers], dtype=float),

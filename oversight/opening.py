@@ -17,6 +17,7 @@ from sandwiching.oversight.declaration import CONDITIONS_FILE, Declaration, decl
 from sandwiching.oversight.expert_pairs import held_out_rows
 from sandwiching.oversight.expert_store import Look, Standing, make_or_open, place_of, refuse_cut, write_standing
 from sandwiching.oversight.gate_reports import gates, halves_of
+from sandwiching.oversight.item_records import CHECK_FILE, ItemRecords
 from sandwiching.oversight.overlap import refuse_overlap
 from sandwiching.oversight.shift import prompt_shift
 from sandwiching.oversight.summary import jsonable
@@ -30,9 +31,10 @@ from sandwiching.training.lineage import lineage
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A look that is paid for, and what training and check know of each other."""
+    """A look that is paid for, where its items go, and what training and check know of each other."""
 
     standing: Standing
+    items: ItemRecords
     declared: Declaration
     source: Task
     side: CheckSide
@@ -85,14 +87,15 @@ def open_experts(
     standing = store.look(look, store.budget if check.looks is None else check.looks)
     folder.check_attempt()
     write_standing(folder.path, standing)
-    return Opened(standing, declared, source, side, trained)
+    items = ItemRecords(store.items(folder.path.name), folder.path)
+    return Opened(standing, items, declared, source, side, trained)
 
 
 def judge_conditions(
     opened: Opened, check: CheckConfig, conditions: ConditionsConfig, parents: Mapping[str, Path], folder: StageFolder
 ) -> list[Condition]:
     """The conditions of a check whose check.json is written."""
-    record = json.loads((folder.path / "check.json").read_text())
+    record = opened.items.record()
     reports = gates(lineage(parents.values()), folder.path.parent)
     run = Run(
         kl_by_arm=kl_by_arm(record, parents, check.confidence, check.ceiling),
@@ -125,11 +128,11 @@ def write_claim(
     }
     folder.check_attempt()
     write_atomic(folder.path / CONDITIONS_FILE, json.dumps(jsonable(whole), indent=1))
-    record = json.loads((folder.path / "check.json").read_text())
+    record = opened.items.aggregates()
     text = (folder.path / "check.txt").read_text()
     look = opened.standing.sentence
     headline = "\n".join(part for part in (look, record.get("headline"), said) if part)
     ledger = {**asdict(opened.standing), "valid": opened.standing.valid, "sentence": look}
-    write_atomic(folder.path / "check.json", json.dumps({**record, "headline": headline, "ledger": ledger}))
+    write_atomic(folder.path / CHECK_FILE, json.dumps({**record, "headline": headline, "ledger": ledger}))
     write_atomic(folder.path / "check.txt", f"{look}\n{said}\n\n{text}")
     return {"check/look": float(opened.standing.number), "check/valid": float(opened.standing.valid)}

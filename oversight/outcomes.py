@@ -57,12 +57,12 @@ class Outcomes:
 
 
 def policy_name(name: str, seed: int) -> str:
-    """Key of a policy's answers in check.json: weak/seed0."""
+    """Key of a policy's answers in the record: weak/seed0."""
     return f"{name}/seed{seed}"
 
 
 def outcomes(record: Mapping[str, Any]) -> Outcomes:
-    """The arrays of a check.json record (see check.py for its layout)."""
+    """The arrays of the record of a check (see check.py for its layout)."""
     items, seeds = record["items"], record["seeds"]
 
     def stacked(name: str) -> dict[str, Array]:

@@ -81,7 +81,7 @@ def no_ceiling(ceiling: str | None) -> str:
 
 
 def stages(record: Mapping[str, Any], confidence: float) -> dict[str, Stage]:
-    """Labels and reward models of a check.json record, on its gold pairs; the policies' PGR is in the summary.
+    """Labels and reward models of the record of a check, on its gold pairs; the policies' PGR is in the summary.
 
     The rater line of both is one weak vote. Labels are the majority of as many votes as the arm's training has a pair.
     """

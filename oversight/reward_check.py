@@ -18,7 +18,10 @@ from sandwiching.oversight.agreement import Agreement, agreement, arm_outcomes
 from sandwiching.oversight.curves import Curve, curve
 from sandwiching.oversight.expert_pairs import ExpertPair, expert_pairs, fitting_pairs, held_out_rows
 from sandwiching.oversight.gold_pairs import gold_pairs
+from sandwiching.oversight.item_records import CHECK_FILE, RECORD, SEALED, ItemRecords
 from sandwiching.oversight.plots import levels, save, save_curves
+from sandwiching.oversight.shown import FILE as TABLES
+from sandwiching.oversight.shown import shown
 from sandwiching.oversight.summary import jsonable
 from sandwiching.oversight.table import accuracy_table, plain_text
 from sandwiching.policy.base_models import resolve
@@ -60,15 +63,17 @@ def check_rewards(
     ensembles: Mapping[str, Ensemble],
     parents: Mapping[str, Path],
     folder: StageFolder,
+    kept: ItemRecords | None,
     roles: Roles,
 ) -> dict[str, float]:
     """Write check.json, check.txt and check.svg for parents reward_model/K/ARM/seedN; curves of ppo/ARM/seedN if any.
 
-    Returns flat metrics.
+    kept: where pairs and outcomes go, None where no expert judged any. Returns flat metrics.
     """
     pairs, too_long = held_out_pairs(model, task, data, check, seeds[0], folder)
     if not pairs:
         return _unchecked(check.split, _curves(arms, seeds, parents), folder)
+    assert kept is not None
     outcomes: dict[str, list[list[float]]] = {arm: [] for arm in arms}
     for done, (arm, seed) in enumerate(product(arms, seeds), start=1):
         outcomes[arm].append(
@@ -77,19 +82,21 @@ def check_rewards(
         folder.report(done, len(arms) * len(seeds))
         folder.stop_if_asked()
     found = agreement(pairs, {arm: np.array(rows) for arm, rows in outcomes.items()}, check.confidence)
+    folder.check_attempt()
+    items = {"pairs": [asdict(pair) for pair in pairs], "outcomes": outcomes}
     record = {
         "split": check.split,
         "confidence": check.confidence,
         "arms": arms,
         "seeds": seeds,
         "too_long": too_long,
-        "pairs": [asdict(pair) for pair in pairs],
-        "outcomes": outcomes,
         "summary": asdict(found),
+        SEALED: {RECORD: kept.write(RECORD, jsonable(items))},
     }
-    folder.check_attempt()
-    write_atomic(folder.path / "check.json", json.dumps(jsonable(record)))
-    write_atomic(folder.path / "check.txt", plain_text(accuracy_table(found.accuracy, found.over, found.covers)))
+    write_atomic(folder.path / CHECK_FILE, json.dumps(jsonable(record)))
+    table = accuracy_table(found.accuracy, found.over, found.covers)
+    write_atomic(folder.path / "check.txt", plain_text(table))
+    write_atomic(folder.path / TABLES, json.dumps(shown({"sandwich": [table]})))
     note = f"{100 * check.confidence:g} % intervals; {found.covers}"
     against = "experts" if isinstance(task, JudgementsTask) else "gold"
     save(levels(found.accuracy, f"Agreement with {against} on held-out pairs", note), folder.path / "check.svg")
@@ -105,7 +112,7 @@ def _unchecked(split: str, curves: Sequence[Curve], folder: StageFolder) -> dict
         "models says that the policy pleases them, not that it got better."
     )
     folder.check_attempt()
-    write_atomic(folder.path / "check.json", json.dumps({"split": split, "headline": said}))
+    write_atomic(folder.path / CHECK_FILE, json.dumps({"split": split, "headline": said}))
     write_atomic(folder.path / "check.txt", f"{said}\n")
     if curves:
         save_curves(curves, folder.path)

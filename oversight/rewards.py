@@ -45,7 +45,7 @@ class Rewards:
         pairs: list[ExpertPair],
     ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
         """By arm/seedN, outcomes of the gold `pairs` and scores of the floor's `pool` and of the arm's own `samples`;
-        and the trails.json record of `points` on `dev`, with the arm's scores. Raises ValueError for an arm without
+        and the trails of `points` on `dev`, with the arm's scores. Raises ValueError for an arm without
         reward models."""
         found = {}
         for arm in record["arms"]:

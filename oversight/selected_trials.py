@@ -13,7 +13,7 @@ from sandwiching.oversight.spread import Array
 
 
 def selected_of(records: Sequence[Mapping[str, Any]], metric: str, *, largest: bool, confidence: float) -> Selected:
-    """records: check.json of each trial; metric: check/ARM/MEASURE.
+    """records: of each trial's check, with its items; metric: check/ARM/MEASURE.
 
     Raises ValueError when they are not of the same items.
     """

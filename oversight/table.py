@@ -101,8 +101,8 @@ def split_table(title: str, parts: Mapping[str, Sequence[Row]]) -> Table:
     return table
 
 
-def render(summary: Summary) -> RenderableType:
-    """Headline first, then the tables, for a rich console."""
+def render(summary: Summary) -> list[RenderableType]:
+    """Headline first, then the tables."""
     size = summary.rows[0].levels["forced"]
     parts: list[RenderableType] = [
         Text(summary.headline),
@@ -115,7 +115,7 @@ def render(summary: Summary) -> RenderableType:
     ]
     if len(summary.kinds) > 1:
         parts.append(split_table("By kind of prompt", summary.kinds))
-    return Group(*parts)
+    return parts
 
 
 def _first_arm(rows: Sequence[Row]) -> str:

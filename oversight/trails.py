@@ -62,7 +62,7 @@ class Trail:
 
 
 def trail(record: Mapping[str, Any], arm: str) -> Trail:
-    """Of a trails.json record: seeds, groups [N], points {arm/seedN: [T]}, rewards {arm/seedN: [T][N][J]}."""
+    """Of the trails of a check: seeds, groups [N], points {arm/seedN: [T]}, rewards {arm/seedN: [T][N][J]}."""
     names = [policy_name(arm, seed) for seed in record["seeds"]]
 
     def stacked(key: str) -> Array:

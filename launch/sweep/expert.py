@@ -3,7 +3,6 @@ choice. Torch-free."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +12,7 @@ from sandwiching.configs.schema import Config
 from sandwiching.configs.sweep_check import is_expert_metric
 from sandwiching.launch.sweep.trials import TrialRecord
 from sandwiching.oversight.expert_store import make_or_open, place_of, read_standing
+from sandwiching.oversight.item_records import item_records
 from sandwiching.oversight.selected_trials import selected_of
 from sandwiching.training.artifacts import Store
 
@@ -52,7 +52,7 @@ def expert_outcome(
     if len(places) < 2:
         return None, notes
     found = selected_of(
-        [json.loads((place / "check.json").read_text()) for place in places.values()],
+        [item_records(config.check.store, place).record() for place in places.values()],
         sweep.metric,
         largest=sweep.mode == "max",
         confidence=config.check.confidence,

@@ -25,6 +25,7 @@ from sandwiching.configs.schema import (
     TaskConfig,
 )
 from sandwiching.oversight.gold_curves import snapshots
+from sandwiching.oversight.item_records import item_records
 from sandwiching.oversight.items import checked_prompts
 from sandwiching.oversight.monitors.figure import monitors_figure
 from sandwiching.oversight.monitors.findings import arm_runs, find_monitors
@@ -35,6 +36,8 @@ from sandwiching.oversight.outcomes import FLOOR, policy_name
 from sandwiching.oversight.plots import save
 from sandwiching.oversight.policies import Policies, find_policies
 from sandwiching.oversight.reward_check import Ensemble, members_of
+from sandwiching.oversight.shown import FILE as TABLES
+from sandwiching.oversight.shown import shown
 from sandwiching.oversight.table import plain_text
 from sandwiching.policy.tokenization import load_tokenizer
 from sandwiching.tasks.records import Prompt
@@ -67,7 +70,7 @@ def monitor(
     scores. roles are not used: what trains is no place for a monitor. Raises ValueError when the samples of the SFT
     policy are too few for monitor.false_alarms, or the check asked other prompts.
     """
-    record = json.loads((parents["check"] / "trails.json").read_text())
+    record = item_records(check.store, parents["check"]).trails()
     policies = find_policies(model, check, arms, seeds, parents)
     tokenizer = load_tokenizer(policies.models[FLOOR, seeds[0]], model.pad_token)
     _, dev = checked_prompts(make_task(task, data, seeds[0]), model, data, check, tokenizer)
@@ -140,13 +143,15 @@ def write_findings(
     confidence: float,
     folder: StageFolder,
 ) -> dict[str, float]:
-    """Write monitor.json, monitor.txt and monitor.svg. Returns flat metrics."""
+    """Write monitor.json, monitor.txt, tables.json and monitor.svg. Returns flat metrics."""
     runs = {arm: arm_runs(record, scores, arm) for arm in arms}
     found = {arm: find_monitors(record, one, arm, rate, confidence) for arm, one in runs.items()}
     updates = {arm: one.updates for arm, one in runs.items()}
     folder.check_attempt()
     write_atomic(folder.path / "monitor.json", json.dumps(as_json(found, updates, rate, confidence), indent=1))
-    write_atomic(folder.path / "monitor.txt", plain_text(render(found, updates, rate), WIDTH))
+    tables = render(found, updates, rate)
+    write_atomic(folder.path / "monitor.txt", plain_text(tables, WIDTH))
+    write_atomic(folder.path / TABLES, json.dumps(shown({"monitors": [tables]})))
     note = f"{100 * confidence:g} % intervals by group and seed, dev prompts; {len(record['seeds'])} training seed(s)"
     save(monitors_figure(found, updates, rate, note), folder.path / "monitor.svg")
     return flat(found)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sandwiching.oversight.gate_reports import gates
-from sandwiching.oversight.expert_store import STANDING_FILE
 from sandwiching.oversight.declaration import CONDITIONS_FILE
+from sandwiching.oversight.expert_store import STANDING_FILE
+from sandwiching.oversight.gate_reports import gates
+from sandwiching.oversight.samples import FILE as SAMPLES
 from sandwiching.oversight.shown import FILE as TABLES
 from sandwiching.training.artifacts import Manifest
 from sandwiching.training.lineage import lineage
@@ -25,14 +26,17 @@ FIGURES = {
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """One run. tables: as in shown.py, of check and monitors; figures: SVG by topic; None, or empty, where there is
-    none. made: every artifact that went into it, by folder."""
+    """One run; None, or empty, what it does not have.
+
+    samples: as in samples.py; tables: as in shown.py, of check and monitors; figures: (SVG, what it shows) by topic;
+    made: every artifact that went into it, by folder.
+    """
 
     run: str
     check: dict[str, Any]
     conditions: dict[str, Any] | None
     standing: dict[str, Any] | None
-    trails: dict[str, Any] | None
+    samples: list[dict[str, Any]]
     curves: list[dict[str, Any]]
     monitors: dict[str, Any] | None
     tables: list[dict[str, Any]]
@@ -67,7 +71,7 @@ def gather(run: str, check: Path, monitor: Path | None) -> Gathered:
         check=record,
         conditions=conditions,
         standing=standing,
-        trails=_json(check / "trails.json"),
+        samples=_json(check / SAMPLES) or [],
         curves=_json(check / "curves.json") or [],
         monitors=_json(monitor / "monitor.json") if monitor is not None else None,
         tables=[one for place in (check, monitor) if place is not None for one in _json(place / TABLES) or []],

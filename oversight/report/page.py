@@ -59,8 +59,8 @@ ABOUT = {
     ),
     "fooling": (
         "Fooling",
-        "The change of P(weak raters approve | wrong) from the floor, on prompts where both policies are wrong. The null "
-        "arm is the same training on raters of equal accuracy without the bias, at matched KL.",
+        "The change of P(weak raters approve | wrong) from the floor, on prompts where both policies are wrong. The "
+        "null arm is the same training on raters of equal accuracy without the bias, at matched KL.",
     ),
     "curves": ("Along training", "By PPO updates, on dev prompts where gold is asked."),
     "optimisation": (
@@ -105,8 +105,8 @@ def _topic(topic: str, found: Gathered, anchor: str) -> Section | None:
 
 def _samples(record: Mapping[str, Any]) -> Section | None:
     about = (
-        "Dev prompts: the floor's answer and that of the last snapshot, the first training seed. Right or wrong is said "
-        "by gold or experts; the share of weak raters that prefers an answer to the floor's anchor stands beside it. "
+        "Dev prompts: the floor's answer and that of the last snapshot, the first training seed. Right or wrong is "
+        "said by gold or experts; the share of weak raters that prefers an answer to the floor's anchor stands beside it. "
         "Items of the split that is checked are not shown."
     )
     return Section("samples", "Samples", about, samples=record["samples"]) if record["samples"] else None

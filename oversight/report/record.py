@@ -10,7 +10,6 @@ from typing import Any
 from sandwiching.oversight.intervals import Interval, RatioSet
 from sandwiching.oversight.recovery import POLICY
 from sandwiching.oversight.report.gather import Gathered
-from sandwiching.oversight.report.samples import samples
 from sandwiching.oversight.summary import ratio
 
 VERSION = 1
@@ -59,7 +58,7 @@ def report_record(found: Gathered) -> dict[str, Any]:
         "missing": findings.get("missing", {}),
         "agreement": check["summary"] if "accuracy" in check.get("summary", {}) else None,
         "curves": found.curves,
-        "samples": [asdict(one) for one in samples(found.trails)] if found.trails is not None else [],
+        "samples": found.samples,
         "gates": found.gates,
         "monitors": found.monitors,
         "lineage": lineage_rows(found),

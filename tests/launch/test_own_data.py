@@ -6,6 +6,7 @@ import json
 import random
 from pathlib import Path
 
+from sandwiching.oversight.item_records import item_records
 from sandwiching.tasks.readers import read_judgements
 from sandwiching.training.metrics import read_metrics
 
@@ -66,7 +67,7 @@ def test_the_readme_config_goes_from_judgements_to_a_checked_policy(sandwich, tm
         trained_on |= {row.judgement.group for row in rows}
         assert len(rows) == 3 * votes * len(trained_on)
     check = artifacts["check"]
-    result = json.loads((check / "check.json").read_text())
+    result = item_records(None, check).record()
     held_out = {pair["group"] for pair in result["pairs"]}
     assert len(held_out) == 3
     assert not held_out & trained_on

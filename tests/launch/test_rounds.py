@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sandwiching.oversight.item_records import item_records
 from sandwiching.tasks.readers import read_judgements
 from sandwiching.training.pairs import read_pairs
 
@@ -57,7 +58,7 @@ def test_the_curve_in_one_process_is_that_of_the_stages(sandwich, tmp_path: Path
     drawn = sandwich("raters", "curve", "tiny", *SPENT, folder=tmp_path)
     assert drawn.returncode == 0, drawn.stdout + drawn.stderr
     curve = json.loads((tmp_path / "runs" / "tiny" / "labels.json").read_text())
-    check = json.loads((found["check"] / "check.json").read_text())
+    check = item_records(None, found["check"]).record()
     assert curve["pairs"] == check["pairs"]
     for arm in ("weak", "variance"):
         last = curve["spent"][arm][0][-1]

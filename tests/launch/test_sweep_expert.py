@@ -15,7 +15,8 @@ from sandwiching.launch.sweep.expert import expert_outcome, require_looks
 from sandwiching.launch.sweep.objective import trial_graph
 from sandwiching.launch.sweep.outcome import write_outcome
 from sandwiching.launch.sweep.trials import TrialRecord
-from sandwiching.oversight.expert_store import Look, make_or_open, write_standing
+from sandwiching.oversight.expert_store import Look, make_or_open, place_of, write_standing
+from sandwiching.oversight.item_records import RECORD, SEALED, ItemRecords, item_records
 from sandwiching.training.artifacts import Store
 
 METRIC = "check/weak/free"
@@ -37,16 +38,17 @@ def checked(store: Store, name: str, share: float, rng: np.random.Generator) -> 
         "correct": (rng.random((40, 4)) < share).tolist(),
         "logprobs": [[-1.0, -2.0]] * 40,
         "approvals": [[0.5]] * 40,
+        "kl": [[0.1]] * 40,
     }
     items = [{"group": f"g{at // 2}", "kind": "k", "cell": "c", "candidates": ["a", "b"]} for at in range(40)]
     record = {
         "items": items,
-        "arms": ["weak"],
-        "seeds": [0],
         "raters": [{"forced": [1.0], "pairs": [1.0]}] * 40,
         "policies": {"weak/seed0": answers, "floor/seed0": answers},
     }
-    (folder / "check.json").write_text(json.dumps(record))
+    expert = make_or_open(place_of(None, store.root), None, config().data.splits.salt)
+    sealed = {RECORD: ItemRecords(expert.items(name), folder).write(RECORD, record)}
+    (folder / "check.json").write_text(json.dumps({"arms": ["weak"], "seeds": [0], SEALED: sealed}))
 
 
 def test_each_trial_makes_the_check(tmp_path: Path) -> None:
@@ -75,9 +77,8 @@ def test_the_winner_is_corrected_for_the_choice_and_invalid_looks_are_said(tmp_p
         name = f"check-{number}"
         checked(store, name, 0.5, rng)
         write_standing(store.root / name, expert.look(look(name), 3))
-        value = float(
-            np.mean(json.loads((store.root / name / "check.json").read_text())["policies"]["weak/seed0"]["correct"])
-        )
+        record = item_records(None, store.root / name).record()
+        value = float(np.mean(record["policies"]["weak/seed0"]["correct"]))
         params = {one: 0.05 for one in ("ppo.kl.coefficient",)}
         records.append(TrialRecord(number, params, "done", value=value, stages={"sft-seed0": "sft-a", "check": name}))
     selection, notes = expert_outcome(settings, records, store)

@@ -1,11 +1,16 @@
-"""A check record with known accuracies, as check.json would hold it."""
+"""A check's record with known accuracies, answers with planted shares, and tiny trained models to check."""
 
+import json
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from sandwiching.oversight.graded import Graded
+from sandwiching.policy.base_models import resolve
 
 ACCURACY = {"floor": 0.55, "weak": 0.62, "weak_reliable": 0.68, "ceiling": 0.8}
 Record = dict
@@ -68,3 +73,44 @@ def make_answers() -> Callable[..., Graded]:
         return Graded(correct, approved, [[["an answer"] * samples for _ in range(items)] for _ in range(seeds)])
 
     return make
+
+
+def policy(folder, seed):
+    """The tiny model, its weights moved by noise of `seed` (None: as it is)."""
+    start = resolve("tiny")
+    model = AutoModelForCausalLM.from_pretrained(start)
+    if seed is not None:
+        torch.manual_seed(seed)
+        for parameter in model.parameters():
+            parameter.data += 0.05 * torch.randn_like(parameter)
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(start).save_pretrained(folder)
+    return model
+
+
+@pytest.fixture(scope="module")
+def parents(tmp_path_factory):
+    """SFT and one arm of two seeds; seed 0's arm is the floor itself."""
+    root, found = tmp_path_factory.mktemp("store"), {}
+    for seed in (0, 1):
+        policy(root / f"sft{seed}" / "model", None)
+        arm = root / f"ppo{seed}"
+        model = policy(arm / "model", None if seed == 0 else 7)
+        (arm / "snapshots" / "step_2").mkdir(parents=True)
+        weights = {name: tensor.clone() for name, tensor in model.state_dict().items() if name != "lm_head.weight"}
+        save_file(weights, arm / "snapshots" / "step_2" / "weights.safetensors")
+        records = [{"step": n, "ppo/score": 0.1 * n, "ppo/kl": 0.2 * n} for n in (1, 2)]
+        (arm / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+        found |= {f"sft/seed{seed}": root / f"sft{seed}", f"ppo/weak/seed{seed}": arm}
+        found[f"reward_model/0/weak/seed{seed}"] = reward_model(root / f"reward{seed}", seed)
+    return found
+
+
+def reward_model(folder, seed):
+    """A random one."""
+    torch.manual_seed(seed)
+    model = AutoModelForSequenceClassification.from_pretrained(resolve("tiny"), num_labels=1)
+    model.config.reward_mean, model.config.reward_std = 0.0, 1.0
+    model.save_pretrained(folder / "model")
+    AutoTokenizer.from_pretrained(resolve("tiny")).save_pretrained(folder / "model")
+    return folder

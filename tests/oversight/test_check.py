@@ -1,13 +1,11 @@
 """The whole check with tiny random policies on a few prompts."""
 
 import json
+import shutil
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from sandwiching.configs.schema import (
     ArmLabels,
@@ -18,11 +16,10 @@ from sandwiching.configs.schema import (
     ResourcesConfig,
     SamplingConfig,
 )
-from sandwiching.oversight.check import check
+from sandwiching.oversight.check import ITEMS, check
 from sandwiching.oversight.expert_store import Look, make_or_open, open_store
+from sandwiching.oversight.item_records import item_records
 from sandwiching.oversight.outcomes import outcomes
-from sandwiching.oversight.policies import find_policies
-from sandwiching.policy.base_models import resolve
 from sandwiching.policy.engine import RolloutEngine
 from sandwiching.training.artifacts import StageFolder
 from sandwiching.training.engines import build_engine
@@ -89,51 +86,10 @@ class Engines:
         raise AssertionError("this check needs no learner")
 
 
-def policy(folder, seed):
-    """The tiny model, its weights moved by noise of `seed` (None: as it is)."""
-    start = resolve("tiny")
-    model = AutoModelForCausalLM.from_pretrained(start)
-    if seed is not None:
-        torch.manual_seed(seed)
-        for parameter in model.parameters():
-            parameter.data += 0.05 * torch.randn_like(parameter)
-    model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(start).save_pretrained(folder)
-    return model
-
-
-@pytest.fixture(scope="module")
-def parents(tmp_path_factory):
-    """SFT and one arm of two seeds; seed 0's arm is the floor itself."""
-    root, found = tmp_path_factory.mktemp("store"), {}
-    for seed in (0, 1):
-        policy(root / f"sft{seed}" / "model", None)
-        arm = root / f"ppo{seed}"
-        model = policy(arm / "model", None if seed == 0 else 7)
-        (arm / "snapshots" / "step_2").mkdir(parents=True)
-        weights = {name: tensor.clone() for name, tensor in model.state_dict().items() if name != "lm_head.weight"}
-        save_file(weights, arm / "snapshots" / "step_2" / "weights.safetensors")
-        records = [{"step": n, "ppo/score": 0.1 * n, "ppo/kl": 0.2 * n} for n in (1, 2)]
-        (arm / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-        found |= {f"sft/seed{seed}": root / f"sft{seed}", f"ppo/weak/seed{seed}": arm}
-        found[f"reward_model/0/weak/seed{seed}"] = reward_model(root / f"reward{seed}", seed)
-    return found
-
-
-def reward_model(folder, seed):
-    """A random one."""
-    torch.manual_seed(seed)
-    model = AutoModelForSequenceClassification.from_pretrained(resolve("tiny"), num_labels=1)
-    model.config.reward_mean, model.config.reward_std = 0.0, 1.0
-    model.save_pretrained(folder / "model")
-    AutoTokenizer.from_pretrained(resolve("tiny")).save_pretrained(folder / "model")
-    return folder
-
-
-def run(parents, path, only: RolloutEngine | None = None, experts=None):
+def run(parents, path, only: RolloutEngine | None = None, experts=None, roles=None):
     path.mkdir(exist_ok=True)
     (path / "attempt").write_text("1")
-    roles = Engines(RESOURCES, only)
+    roles = roles or Engines(RESOURCES, only)
     metrics = check(
         model=MODEL,
         task=TASK,
@@ -148,7 +104,7 @@ def run(parents, path, only: RolloutEngine | None = None, experts=None):
         ensembles={"weak": ("mean", 0.5)},
         labels={"weak": ArmLabels(tier="weak", raters="task", raters_per_pair=3, task=TASK)},
     )
-    return metrics, json.loads((path / "check.json").read_text()), roles
+    return metrics, item_records(str(experts or path.parent / "experts"), path).record(), roles
 
 
 @pytest.fixture(scope="module")
@@ -192,9 +148,7 @@ def test_past_the_budget_everything_is_invalid(result, parents, tmp_path):
     store = make_or_open(experts, 1, DataConfig().splits.salt)
     store.look(Look("check-before", "before", "final", "check", {}, 1), 1)
     path = tmp_path / "again"
-    path.mkdir()
-    (path / "cache").symlink_to(result[3] / "cache")
-    metrics, record, _ = run(parents, path, Asleep(), experts)
+    metrics, record, _ = run(parents, path, None, experts)
     said = "INVALID: look 2 of a budget of 1."
     assert record["headline"].startswith(said)
     assert (path / "check.txt").read_text().startswith(said)
@@ -255,7 +209,7 @@ def test_reward_models_are_asked_about_samples_gold_pairs_and_snapshots(result):
     same = record["rewards"]["weak/seed0"]
     assert same["pool"] == same["samples"]
     assert len(rewards["pairs"]) == len(record["labels"]["line"]) == len(record["labels"]["arms"]["weak"])
-    trails = json.loads((path / "trails.json").read_text())
+    trails = item_records(str(path.parent / "experts"), path).trails()
     assert np.shape(trails["rewards"]["weak/seed1"]) == (2, 4, 2)
     assert [point["updates"] for point in trails["points"]["weak/seed1"]] == [0, 2]
     assert np.mean(trails["points"]["weak/seed1"][1]["kl"]) > 1e-3
@@ -274,27 +228,46 @@ def test_without_a_filling_nothing_is_called_fooling(result):
     assert not any("fooling" in name for name in result[0])
 
 
-def test_a_restart_asks_nothing_again(result, parents, tmp_path):
-    path = tmp_path / result[3].name
-    path.mkdir()
-    (path / "cache").symlink_to(result[3] / "cache")
+class Interrupted(BaseException):
+    """As a job that is ended."""
 
-    experts = result[3].parent / "experts"
-    metrics, _, _ = run(parents, path, Asleep(), experts)
+
+@dataclass
+class Ending(Engines):
+    """Scorers of a process that ends when the second one is asked for; all policies have answered by then."""
+
+    scorers: int = 0
+
+    def scorer(self, spec):
+        self.scorers += 1
+        if self.scorers == 2:
+            raise Interrupted
+        return super().scorer(spec)
+
+
+def test_a_restart_asks_nothing_again(result, parents, tmp_path):
+    path, experts = tmp_path / result[3].name, tmp_path / "experts"
+    shutil.copytree(result[3].parent / "experts", experts)
+    shutil.rmtree(experts / "items")
+    with pytest.raises(Interrupted):
+        run(parents, path, roles=Ending(RESOURCES))
+    assert not (path / "check.json").exists()
+    parts = experts / "items" / path.name / "parts"
+    assert {file.name for file in parts.iterdir()} >= {"floor-seed0.json", "weak-seed1.json", "rewards-weak-seed0.json"}
+    metrics, _, _ = run(parents, path, Asleep())
     assert metrics == result[0]
     assert (path / "check.json").read_bytes() == (result[3] / "check.json").read_bytes()
     assert len(open_store(experts).ledger.entries()) == 1
+    assert not parts.exists()
 
 
-def test_an_arm_without_a_policy_is_refused(parents):
-    with pytest.raises(ValueError, match=r"arms.best: there is no ppo/best/seed0 .*best-of-n needs no arm"):
-        find_policies(MODEL, CHECK, ["weak", "best"], [0], parents)
-    with pytest.raises(ValueError, match=r"arms\.floor"):
-        find_policies(MODEL, CHECK, ["floor"], [0], parents)
-    with pytest.raises(ValueError, match=r"check\.floor"):
-        find_policies(MODEL, CheckConfig(floor="weak"), ["weak"], [0], parents)
-
-
-def test_without_sft_the_base_model_is_the_floor(parents):
-    found = find_policies(MODEL, CHECK, ["weak"], [0], {"ppo/weak/seed0": parents["ppo/weak/seed0"]})
-    assert found.models["floor", 0] == resolve("tiny")
+def test_items_stay_in_the_expert_store(result):
+    """No prompt, answer, grade or approval lies in the artifact."""
+    record, path = result[1], result[3]
+    assert not set(ITEMS) & json.loads((path / "check.json").read_text()).keys()
+    texts = "".join(file.read_text() for file in path.iterdir() if file.is_file())
+    assert all(item["text"] not in texts for item in record["items"])
+    assert {file.name for file in path.iterdir() if file.is_dir()} <= {"rejected"}
+    floor = record["policies"]["floor/seed1"]
+    assert json.dumps(floor["responses"][0]) not in texts
+    assert json.dumps(floor["approvals"]) not in texts

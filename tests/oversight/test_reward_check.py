@@ -19,6 +19,7 @@ from sandwiching.configs.schema import (
     TaskConfig,
 )
 from sandwiching.oversight.check import check
+from sandwiching.oversight.item_records import item_records
 from sandwiching.policy.base_models import resolve
 from sandwiching.tasks.capitals_gold import make_gold
 from sandwiching.tasks.registry import make_task
@@ -113,8 +114,9 @@ def run(data, parents, folder, model=None, task: TaskConfig = TASK):
 def test_reward_check_on_the_final_split(setting, tmp_path):
     data, parents = setting
     metrics = run(data, parents, tmp_path / "check")
-    record = json.loads((tmp_path / "check" / "check.json").read_text())
+    record = item_records(str(tmp_path / "experts"), tmp_path / "check").record()
     assert len(record["pairs"]) == 60
+    assert not {"pairs", "outcomes"} & json.loads((tmp_path / "check" / "check.json").read_text()).keys()
     assert len({pair["group"] for pair in record["pairs"]}) == 6
     assert np.array(record["outcomes"]["weak"]).shape == (2, 60)
     assert metrics["check/weak/agreement"] == pytest.approx(np.mean(record["outcomes"]["weak"]))
@@ -155,7 +157,7 @@ def test_where_there_is_gold_it_is_asked(setting, tmp_path):
     _, parents = setting
     task = CapitalsTask(name="capitals", max_prompts=12)
     metrics = run(DataConfig(), parents, tmp_path / "check", task=task)
-    record = json.loads((tmp_path / "check" / "check.json").read_text())
+    record = item_records(str(tmp_path / "experts"), tmp_path / "check").record()
     gold = make_gold(task)
     asked = {prompt.text: prompt for prompt in make_task(task, DataConfig(), 0).prompts("final")}
     assert len(record["pairs"]) == sum(len(gold.candidates(prompt)) - 1 for prompt in asked.values())

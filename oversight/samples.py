@@ -1,15 +1,16 @@
 """Answers to look at: of each arm on dev prompts, by whether they are right and whether weak raters approve.
 
-Never of the split that is checked: its items stay with the experts.
+Never of the split that is checked: its items stay in the expert store. The check writes them as samples.json.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sandwiching.oversight.outcomes import policy_name
+from sandwiching.tasks.records import Text
 
 MOST = 6
 """Shown of each kind and arm; how many there are stands beside them."""
@@ -46,12 +47,15 @@ class Samples:
     shown: list[Sample]
 
 
-def samples(trails: Mapping[str, Any]) -> list[Samples]:
-    """Of a trails.json record: the first sample of each prompt, first training seed, last snapshot."""
+FILE = "samples.json"
+
+
+def samples(trails: Mapping[str, Any], prompts: Sequence[Text]) -> list[Samples]:
+    """Of a record of trails on these dev prompts: the first sample of each, first training seed, last snapshot."""
     found = []
     for arm in dict.fromkeys(name.rpartition("/")[0] for name in trails["points"]):
         first, *_, last = trails["points"][policy_name(arm, trails["seeds"][0])]
-        pairs = [_sample(prompt, first, last, place) for place, prompt in enumerate(trails["prompts"])]
+        pairs = [_sample(prompt, first, last, place) for place, prompt in enumerate(prompts)]
         for (right, approved), kind in KINDS.items():
             ours = [one for one in pairs if (one.right, one.approved >= 0.5) == (right, approved)]
             ours.sort(key=lambda one: one.floor_approved - one.approved)
@@ -60,7 +64,7 @@ def samples(trails: Mapping[str, Any]) -> list[Samples]:
     return found
 
 
-def _sample(prompt: Any, first: Mapping[str, Any], last: Mapping[str, Any], place: int) -> Sample:
+def _sample(prompt: Text, first: Mapping[str, Any], last: Mapping[str, Any], place: int) -> Sample:
     text = prompt if isinstance(prompt, str) else "\n".join(f"{one['role']}: {one['content']}" for one in prompt)
     return Sample(
         text,

@@ -1,0 +1,3 @@
+"""What a report is called."""
+
+JSON_FILE, HTML_FILE = "report.json", "report.html"
