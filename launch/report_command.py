@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -61,7 +61,7 @@ def name_of(folder: Path) -> str:
     return folder.resolve().name
 
 
-def checked(folder: Path) -> Sequence[Path | None]:
+def checked(folder: Path) -> tuple[Path, Path | None]:
     """The artifacts of check and monitor (None where there is none). Raises ValueError for a run without a check."""
     from sandwiching.training.artifacts import MANIFEST
 

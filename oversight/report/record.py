@@ -92,7 +92,8 @@ def interval(record: Mapping[str, Any]) -> Interval:
 
 def ratio_set(record: Mapping[str, Any]) -> RatioSet:
     """As it was before JSON."""
-    return RatioSet(**{key: math.nan if value is None else value for key, value in record.items()})
+    numbers = {key: math.nan if record[key] is None else record[key] for key in ("estimate", "low", "high")}
+    return RatioSet(kind=record["kind"], **numbers)
 
 
 def lineage_rows(found: Gathered) -> list[dict[str, Any]]:
