@@ -225,6 +225,12 @@ def test_reward_models_are_asked_about_samples_gold_pairs_and_snapshots(result):
     )
 
 
+def test_too_few_points_for_a_fit_say_how_many_and_what_would_do(result):
+    said = result[1]["findings"]["missing"]["weak: fit of PPO, proxy"]
+    assert said.startswith("the curve has 1 points away from the floor, and a fit takes 2; lower ppo.snapshot_every")
+    assert f"weak: fit of PPO, proxy: {said[:40]}" in (result[3] / "check.txt").read_text().replace("\n", " ")
+
+
 def test_without_a_filling_nothing_is_called_fooling(result):
     found = result[1]["findings"]
     assert found["fooling"] == {}
