@@ -37,6 +37,11 @@ WRONG = {
     ),
     "unknown arm tier": (["plan", "tiny", "arms.weak.tier=strong"], ["arms.weak.tier", "'strong'", "weak, expert"]),
     "extends a missing file": (["plan", "extending.yaml"], ["extending.yaml: extends", "nowhere.yaml"]),
+    "a null arm that is not there": (
+        ["run", "tiny", "--no-ray", "check.null_arm=fair"],
+        ["check.null_arm=fair", "is no arm of tier weak", "use one of weak"],
+    ),
+    "a missing ceiling": (["run", "tiny", "check.ceiling=best"], ["best is no arm", "use check.ceiling=ceiling"]),
     "unknown stage": (["run", "tiny", "--only", "pppo"], ["--only", "'pppo'", "ppo"]),
     "no such base model": (["plan", "tiny", "model.path=/no/such folder"], ["model.path", "tiny"]),
     "a model folder without config.json": (["plan", "tiny", "model.path=."], ["model.path", "config.json"]),

@@ -98,15 +98,17 @@ def test_bounds_budget_and_place_enter_no_key() -> None:
 
 def test_status_says_that_a_check_is_invalid(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
-    made = looked(tmp_path, 1, 1)
+    made = looked(tmp_path, 20)
     with store.claim("check", "key", print) as folder:
-        write_standing(folder.path, made.look(Look("check-key", "run", "final", "check", {}, 2), 1))
+        write_standing(folder.path, made.look(Look("check-key", "run", "final", "check", {}, 2), 20))
     (tmp_path / "plan.json").write_text(
         json.dumps({"stages": [{"name": "check", "stage": "check", "folder": str(folder.path)}]})
     )
     said = read_status(tmp_path).stages[0].look
     assert said is not None
-    assert said.startswith("INVALID: look 2 of a budget of 1.")
+    assert said.startswith("INVALID: look 21 of a budget of 20.")
+    shown = CliRunner().invoke(app, ["status", str(tmp_path)]).output
+    assert "INVALID: look 21 of a budget of 20." in shown
 
 
 def test_a_plan_says_what_is_left_and_makes_nothing(tmp_path: Path) -> None:

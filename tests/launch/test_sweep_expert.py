@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from sandwiching.configs.load import load
 from sandwiching.configs.schema import Config
 from sandwiching.launch.graph import build_graph
 from sandwiching.launch.sweep.expert import expert_outcome, require_looks
 from sandwiching.launch.sweep.objective import trial_graph
-from sandwiching.launch.sweep.outcome import write_outcome
+from sandwiching.launch.sweep.outcome import show_outcome, write_outcome
 from sandwiching.launch.sweep.trials import TrialRecord
 from sandwiching.oversight.expert_store import Look, make_or_open, place_of, write_standing
 from sandwiching.oversight.item_records import RECORD, SEALED, ItemRecords, item_records
@@ -95,13 +97,21 @@ def test_the_winner_is_corrected_for_the_choice_and_invalid_looks_are_said(tmp_p
 def test_the_sweeps_file_holds_the_correction(tmp_path: Path) -> None:
     store, settings, rng = Store(tmp_path / "store"), config("sweep.trials=2"), np.random.default_rng(1)
     params = {"ppo.optimizer.learning_rate": 0.01, "ppo.kl.coefficient": 0.05, "ppo.advantage": "gae"}
-    records = []
+    expert, records = make_or_open(tmp_path / "experts", 20, settings.data.splits.salt), []
+    for number in range(19):
+        expert.look(look(f"check-before-{number}"), 20)
     for number, share in enumerate((0.2, 0.8)):
         checked(store, f"check-{number}", share, rng)
+        write_standing(store.root / f"check-{number}", expert.look(look(f"check-{number}"), 20))
         stages = {"check": f"check-{number}"}
         records.append(TrialRecord(number, params, "done", results={0: share}, value=share, seconds=1.0, stages=stages))
-    write_outcome(settings, records, tmp_path, store)
+    outcome = write_outcome(settings, records, tmp_path, store)
     written = json.loads((tmp_path / "sweep.json").read_text())
     assert written["selection"]["trial"] == written["best"] == 1
     assert written["notes"][0] == written["selection"]["sentence"]
+    table = io.StringIO()
+    show_outcome(outcome, Console(file=table, width=200))
+    for text in (table.getvalue(), "\n".join(written["notes"])):
+        assert "trial 1: INVALID: look 21 of a budget of 20." in text
+        assert "trial 0" not in text
     assert load(tmp_path / "best.yaml").conditions.chosen_from == 2

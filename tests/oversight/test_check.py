@@ -143,16 +143,20 @@ def test_the_headline_says_look_and_conditions(result):
     assert record["ledger"]["number"] == 1
 
 
-def test_past_the_budget_everything_is_invalid(result, parents, tmp_path):
+def test_the_21st_look_of_a_budget_of_20_is_invalid_everywhere(parents, tmp_path):
     experts = tmp_path / "experts"
-    store = make_or_open(experts, 1, DataConfig().splits.salt)
-    store.look(Look("check-before", "before", "final", "check", {}, 1), 1)
+    store = make_or_open(experts, 20, DataConfig().splits.salt)
+    for number in range(20):
+        store.look(Look(f"check-{number}", "before", "dev" if number else "final", "check", {}, 1), 20)
     path = tmp_path / "again"
     metrics, record, _ = run(parents, path, None, experts)
-    said = "INVALID: look 2 of a budget of 1."
+    said = "INVALID: look 21 of a budget of 20."
     assert record["headline"].startswith(said)
     assert (path / "check.txt").read_text().startswith(said)
-    assert json.loads((path / "ledger.json").read_text())["valid"] is False
+    written = json.loads((path / "check.json").read_text())
+    assert written["headline"].startswith(said)
+    assert written["ledger"]["sentence"].startswith(said)
+    assert written["ledger"]["valid"] is json.loads((path / "ledger.json").read_text())["valid"] is False
     assert metrics["check/valid"] == 0.0
     assert "BROKEN: looks" in record["headline"]
     assert "The final split had been opened once before (before)" in record["headline"]
@@ -219,6 +223,12 @@ def test_reward_models_are_asked_about_samples_gold_pairs_and_snapshots(result):
     assert metrics["check/weak/reward_model_pairs"] == pytest.approx(
         np.mean([record["rewards"][f"weak/seed{seed}"]["pairs"] for seed in (0, 1)])
     )
+
+
+def test_too_few_points_for_a_fit_say_how_many_and_what_would_do(result):
+    said = result[1]["findings"]["missing"]["weak: fit of PPO, proxy"]
+    assert said.startswith("the curve has 1 points away from the floor, and a fit takes 2; lower ppo.snapshot_every")
+    assert f"weak: fit of PPO, proxy: {said[:40]}" in (result[3] / "check.txt").read_text().replace("\n", " ")
 
 
 def test_without_a_filling_nothing_is_called_fooling(result):

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -22,8 +23,10 @@ from sandwiching.oversight.check import check
 from sandwiching.oversight.item_records import item_records
 from sandwiching.policy.base_models import resolve
 from sandwiching.tasks.capitals_gold import make_gold
+from sandwiching.tasks.readers import write_judgements
+from sandwiching.tasks.records import Judgement, Tier
 from sandwiching.tasks.registry import make_task
-from sandwiching.training.artifacts import StageFolder
+from sandwiching.training.artifacts import StageFolder, write_manifest
 from sandwiching.training.scorer import TransformersScorer
 
 RESOURCES = ResourcesConfig()
@@ -168,3 +171,29 @@ def test_where_there_is_gold_it_is_asked(setting, tmp_path):
     votes = [np.mean(pair["weak_votes"]) for pair in record["pairs"]]
     assert metrics["check/one_weak_vote/agreement"] == pytest.approx(np.mean(votes))
     assert metrics["check/weak/agreement"] == pytest.approx(np.mean(record["outcomes"]["weak"]))
+
+
+def test_experts_rows_in_what_a_weak_arm_learned_from_are_refused_before_any_look(setting, tmp_path):
+    data, parents = setting
+    learned = tmp_path / "judgements-j"
+    learned.mkdir()
+    rows = [Judgement(f"Train {n}?", "yes", "no", "a", f"r{n}", tier, group="t") for n, tier in enumerate(TIERS)]
+    write_judgements(learned / "judgements.jsonl.gz", rows, [True] * len(rows), [True] * len(rows))
+    manifest(learned, "judgements", "j", {}, {"tier": "weak"})
+    model = tmp_path / "reward_model-m"
+    shutil.copytree(parents["reward_model/0/weak/seed0"], model)
+    manifest(model, "reward_model", "m", {"judgements": "j"}, {})
+    with pytest.raises(ValueError, match=r"judgements of experts .* tier weak were trained on: judgements-j \(2\)\."):
+        run(data, {**parents, "reward_model/0/weak/seed0": model}, tmp_path / "check")
+    assert not (tmp_path / "experts").exists()
+    assert not (tmp_path / "check" / "check.json").exists()
+
+
+TIERS: tuple[Tier, ...] = ("weak", "expert", "weak", "expert")
+
+
+def manifest(folder, stage, key, parents, inputs):
+    """Of a finished artifact."""
+    (folder / "attempt").write_text("1")
+    fields = {"stage": stage, "version": 1, "key": key, "inputs": inputs, "parents": parents}
+    write_manifest(StageFolder(folder, 1), {**fields, "metrics": {}, "seconds": 1.0})
