@@ -106,7 +106,7 @@ def _topic(topic: str, found: Gathered, anchor: str) -> Section | None:
 def _samples(record: Mapping[str, Any]) -> Section | None:
     about = (
         "Dev prompts: the floor's answer and that of the last snapshot, the first training seed. Right or wrong is "
-        "said by gold or experts; the share of weak raters that prefers an answer to the floor's anchor stands beside it. "
+        "said by gold or experts; the share of weak raters that prefers an answer to the floor's anchor stands beside. "
         "Items of the split that is checked are not shown."
     )
     return Section("samples", "Samples", about, samples=record["samples"]) if record["samples"] else None
