@@ -247,3 +247,6 @@ class CheckConfig:
     overlap: float | None = field(default=0.8, metadata=HOW)
     """Similarity (0 to 1) from which a held-out prompt counts as one that was trained on, which is refused; null: only
     prompts that are equal but for case, marks and spaces."""
+    caveat: str | None = field(default=None, metadata=HOW)
+    """What is to be said against the experts, a sentence that stands with every headline of the check: "The expert is a
+    language model, wrong on a quarter of the pairs with an objective answer." null: nothing."""

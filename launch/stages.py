@@ -47,5 +47,5 @@ STAGES: dict[str, StageSpec] = {
     "monitor": StageSpec(
         "sandwiching.oversight.monitors.monitor:monitor", 1, ("model", "task", "data", "check", "monitor"), "roles"
     ),
-    "report": StageSpec("sandwiching.oversight.report.stage:report", 1, (), "roles"),
+    "report": StageSpec("sandwiching.oversight.report.stage:report", 2, ("check",), "roles"),
 }

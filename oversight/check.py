@@ -188,7 +188,13 @@ def write_results(
         TRAILS: kept.write(TRAILS, jsonable(dict(trails))),
     }
     head = {name: value for name, value in record.items() if name not in ITEMS}
-    whole = {"headline": summary.headline, **head, "summary": asdict(summary), "findings": asdict(findings)}
+    whole = {
+        "headline": summary.headline,
+        **head,
+        "chance": mean_chance(found),
+        "summary": asdict(summary),
+        "findings": asdict(findings),
+    }
     write_atomic(folder.path / CHECK_FILE, json.dumps(jsonable({**whole, SEALED: sealed})))
     topics = {"sandwich": render(summary), **render_findings(findings)}
     write_atomic(folder.path / "check.txt", plain_text(Group(*(part for parts in topics.values() for part in parts))))

@@ -18,9 +18,10 @@ def gates(found: Mapping[Path, Manifest], artifacts: Path) -> list[dict[str, Any
     for file in sorted(artifacts.glob(f"gate-*/{MANIFEST}")):
         manifest = read_manifest(file.parent)
         if keys & set(manifest.parents.values()):
-            named = {"artifact": file.parent.name, "arms": manifest.environment.get("arms", [])}
+            arms, seed = manifest.environment.get("arms", []), manifest.inputs.get("seed")
+            named = {"artifact": file.parent.name, "arms": arms, "seed": seed}
             reports.append({**named, **json.loads((file.parent / "gate.json").read_text())})
-    return reports
+    return sorted(reports, key=lambda one: (one["arms"], one["seed"] or 0))
 
 
 def halves_of(reports: Iterable[Mapping[str, Any]]) -> list[tuple[float, float, float]]:

@@ -131,8 +131,8 @@ def write_claim(
     record = opened.items.aggregates()
     text = (folder.path / "check.txt").read_text()
     look = opened.standing.sentence
-    headline = "\n".join(part for part in (look, record.get("headline"), said) if part)
+    headline = "\n".join(part for part in (look, record.get("headline"), check.caveat, said) if part)
     ledger = {**asdict(opened.standing), "valid": opened.standing.valid, "sentence": look}
     write_atomic(folder.path / CHECK_FILE, json.dumps({**record, "headline": headline, "ledger": ledger}))
-    write_atomic(folder.path / "check.txt", f"{look}\n{said}\n\n{text}")
+    write_atomic(folder.path / "check.txt", "\n".join(part for part in (look, check.caveat, said, f"\n{text}") if part))
     return {"check/look": float(opened.standing.number), "check/valid": float(opened.standing.valid)}

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from sandwiching.oversight.shown import FILE as TABLES
 from sandwiching.oversight.shown import shown
 from sandwiching.oversight.summary import jsonable
 from sandwiching.oversight.table import accuracy_table, plain_text
+from sandwiching.oversight.weak_gap import agreement_headline, weak_gap
 from sandwiching.policy.base_models import resolve
 from sandwiching.policy.tokenization import load_tokenizer
 from sandwiching.reward_model.ensemble import COMBINE
@@ -81,28 +83,42 @@ def check_rewards(
         )
         folder.report(done, len(arms) * len(seeds))
         folder.stop_if_asked()
-    found = agreement(pairs, {arm: np.array(rows) for arm, rows in outcomes.items()}, check.confidence)
-    folder.check_attempt()
+    against = "experts" if isinstance(task, JudgementsTask) else "gold"
+    head = {"split": check.split, "confidence": check.confidence, "arms": arms, "seeds": seeds, "too_long": too_long}
+    found = _write_results(folder, kept, head, pairs, outcomes, against)
+    if curves := _curves(arms, seeds, parents):
+        save_curves(curves, folder.path)
+    return _metrics(found)
+
+
+def _write_results(
+    folder: StageFolder,
+    kept: ItemRecords,
+    head: Mapping[str, Any],
+    pairs: Sequence[ExpertPair],
+    outcomes: Mapping[str, Sequence[Sequence[float]]],
+    against: str,
+) -> Agreement:
+    """Write check.json, check.txt, tables.json and check.svg, and the pairs apart. against: experts, or gold."""
+    confidence = head["confidence"]
+    found = agreement(pairs, {arm: np.array(rows) for arm, rows in outcomes.items()}, confidence)
     items = {"pairs": [asdict(pair) for pair in pairs], "outcomes": outcomes}
+    gap = weak_gap({**items, "confidence": confidence})
+    folder.check_attempt()
     record = {
-        "split": check.split,
-        "confidence": check.confidence,
-        "arms": arms,
-        "seeds": seeds,
-        "too_long": too_long,
+        "headline": agreement_headline(found, gap),
+        **head,
         "summary": asdict(found),
+        "weak_gap": asdict(gap),
         SEALED: {RECORD: kept.write(RECORD, jsonable(items))},
     }
     write_atomic(folder.path / CHECK_FILE, json.dumps(jsonable(record)))
     table = accuracy_table(found.accuracy, found.over, found.covers)
-    write_atomic(folder.path / "check.txt", plain_text(table))
+    write_atomic(folder.path / "check.txt", f"{record['headline']}\n{plain_text(table)}")
     write_atomic(folder.path / TABLES, json.dumps(shown({"sandwich": [table]})))
-    note = f"{100 * check.confidence:g} % intervals; {found.covers}"
-    against = "experts" if isinstance(task, JudgementsTask) else "gold"
+    note = f"{100 * confidence:g} % intervals; {found.covers}"
     save(levels(found.accuracy, f"Agreement with {against} on held-out pairs", note), folder.path / "check.svg")
-    if curves := _curves(arms, seeds, parents):
-        save_curves(curves, folder.path)
-    return _metrics(found)
+    return found
 
 
 def _unchecked(split: str, curves: Sequence[Curve], folder: StageFolder) -> dict[str, float]:
