@@ -182,7 +182,7 @@ def build_graph(config: Config, cheap: bool = False) -> Graph:
     check = _node("check", config, checked, base, data, **labels)
     check.extras["knowledge"] = table_fingerprint()
     graph.add(check, None)
-    if config.monitor is not None and config.ppo is not None:
+    if config.monitor is not None and "labels" in labels:
         watched = {"check": check, **checked, **judged}
         asked = {name: labels[name] for name in ("arms", "seeds", "ensembles")}
         graph.add(_node("monitor", config, watched, base, data, **asked), None)

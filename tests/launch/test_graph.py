@@ -26,6 +26,7 @@ LABELS = {
     "reward_model": {"seed", "member"},
     "ppo": {"seed"},
     "check": {"arms", "seeds", "ensembles", "labels"},
+    "monitor": {"arms", "seeds", "ensembles"},
 }
 
 
@@ -51,7 +52,7 @@ def test_a_stage_reads_the_blocks_of_its_key_and_no_others(stage: str) -> None:
 
 def test_arms_share_what_they_have_in_common() -> None:
     built = graph()
-    assert [len(built.of(stage)) for stage in STAGES] == [0, 1, 1, 0, 2, 1, 4, 2, 1]
+    assert [len(built.of(stage)) for stage in STAGES] == [0, 1, 1, 0, 2, 1, 4, 2, 1, 0]
     assert built.of("sft")[0].arms == ["weak", "ceiling"]
 
 
@@ -308,6 +309,7 @@ def test_arms_whose_raters_judge_otherwise_share_all_that_comes_before_the_judge
         "reward_model-honest",
         "ppo-honest",
         "check",
+        "monitor",
     }
 
 
