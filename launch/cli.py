@@ -21,6 +21,7 @@ from sandwiching.launch.arguments import AsJson, ConfigPath, Only, Overrides, Ru
 from sandwiching.launch.elicit import elicit_command
 from sandwiching.launch.failures import ExitCode
 from sandwiching.launch.ledger_command import ledger_command
+from sandwiching.launch.monitor_command import monitor_command
 from sandwiching.launch.phase import phase_command
 from sandwiching.launch.raters.commands import raters_app
 from sandwiching.launch.submit_commands import planned_script, submit_app
@@ -43,6 +44,7 @@ app.command("sweep")(sweep_command)
 app.command("ledger")(ledger_command)
 app.command("elicit")(elicit_command)
 app.command("phase")(phase_command)
+app.command("monitor")(monitor_command)
 
 
 @app.command("plan")
