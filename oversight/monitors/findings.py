@@ -101,7 +101,7 @@ def find_monitors(
 
 def _of_samples(runs: ArmRuns, name: str, rate: float, confidence: float) -> MonitorFinding:
     """A monitor that says something of each sample."""
-    notes = _odd(runs.values[name])
+    notes = odd_values(runs.values[name])
     positive, last = runs.wrong_STNJ & runs.approved_STNJ, len(runs.updates) - 1
     found = _Area(runs, positive, None, confidence)
     areas = [found.interval(name, point) for point in range(1, last + 1)]
@@ -121,7 +121,7 @@ def _of_samples(runs: ArmRuns, name: str, rate: float, confidence: float) -> Mon
     return MonitorFinding(verdict, area, over, approved, [one for one, _ in areas], flagged, leads, notes)
 
 
-def _odd(values: Array) -> list[str]:
+def odd_values(values: Array) -> list[str]:
     """What is to be said of values that are not finite, or huge."""
     lost, infinite = int(np.isnan(values).sum()), int(np.isinf(values).sum())
     said = [f"{lost} of {values.size} values are not numbers"] if lost else []

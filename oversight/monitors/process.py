@@ -92,7 +92,6 @@ def end_with_parent() -> None:
 
 def main(file: str) -> None:
     """Score the job in `file`."""
-    end_with_parent()
     job = Job.read(Path(file))
     forbid_writing(Path(folder) for folder in job.watched)
     use_threads(threads_for(Path(job.runs[0][0].start), job.settings.threads))
@@ -100,4 +99,5 @@ def main(file: str) -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     main(sys.argv[1])

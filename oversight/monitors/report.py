@@ -18,6 +18,7 @@ from sandwiching.oversight.summary import jsonable, level, signed
 from sandwiching.oversight.table import NONE, add_row, new_table
 
 VERSION = 1
+LEADS = "lead, updates"
 MOST_POINTS = 5
 """Along a run, in the table."""
 NAMES = {
@@ -56,10 +57,11 @@ def arm_table(arm: str, monitors: Mapping[str, MonitorFinding], updates: Sequenc
         "over length",
         "AUROC, wrong\nif approved",
         "flagged at\n" + " ".join(f"{updates[point]:>4}" for point in points),
-        "lead, updates",
+        LEADS,
         "",
     )
     table = new_table(f"{arm}: the finished policy's samples on dev prompts", columns)
+    table.columns[columns.index(LEADS)].no_wrap = True
     for name, one in monitors.items():
         flagged = " ".join(f"{one.flagged[point].estimate:4.2f}" for point in points) if one.flagged else NONE
         leads = "\n".join("not calibrated" if lead is None else lead.sentence for lead in one.leads) or NONE
