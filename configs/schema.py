@@ -221,7 +221,7 @@ class Config:
     conditions: ConditionsConfig = field(default_factory=ConditionsConfig)
     """Stability conditions."""
     monitor: MonitorConfig | None = None
-    """Monitors of the policies along PPO; null watches nothing."""
+    """Monitors of the policies along PPO, of tasks with gold; null watches nothing."""
     resources: ResourcesConfig = field(default_factory=ResourcesConfig)
     """How."""
     tracking: TrackingConfig = field(default_factory=TrackingConfig)

@@ -134,12 +134,10 @@ def _plant(config: Config) -> Iterator[str]:
 
 
 def _monitor(config: Config) -> Iterator[str]:
-    """Without PPO there is nothing to watch, and no monitor."""
+    """Without PPO there is nothing to watch, and in a file no gold along it: then there is no monitor."""
     monitor, check = config.monitor, config.check
-    if monitor is None or config.ppo is None:
+    if monitor is None or config.ppo is None or isinstance(config.task, JudgementsTask):
         return
-    if isinstance(config.task, JudgementsTask):
-        yield "monitor: task judgements has no gold along PPO that a monitor could be held against; set monitor=null"
     samples, fewest = check.curve_prompts * check.samples, fewest_samples(monitor.false_alarms)
     if samples < fewest:
         yield (

@@ -21,6 +21,7 @@ from sandwiching.launch.arguments import AsJson, ConfigPath, Only, Overrides, Ru
 from sandwiching.launch.elicit import elicit_command
 from sandwiching.launch.failures import ExitCode
 from sandwiching.launch.ledger_command import ledger_command
+from sandwiching.launch.monitor_command import monitor_command
 from sandwiching.launch.phase import phase_command
 from sandwiching.launch.raters.commands import raters_app
 from sandwiching.launch.report_command import report_command
@@ -45,6 +46,7 @@ app.command("ledger")(ledger_command)
 app.command("report")(report_command)
 app.command("elicit")(elicit_command)
 app.command("phase")(phase_command)
+app.command("monitor")(monitor_command)
 
 
 @app.command("plan")

@@ -183,7 +183,7 @@ def build_graph(config: Config, cheap: bool = False) -> Graph:
     check.extras["knowledge"] = table_fingerprint()
     graph.add(check, None)
     reported = {"check": check}
-    if config.monitor is not None and config.ppo is not None:
+    if config.monitor is not None and "labels" in labels:
         watched = {"check": check, **checked, **judged}
         asked = {name: labels[name] for name in ("arms", "seeds", "ensembles")}
         reported["monitor"] = graph.add(_node("monitor", config, watched, base, data, **asked), None)

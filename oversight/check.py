@@ -35,7 +35,7 @@ from sandwiching.oversight.curves import Curve
 from sandwiching.oversight.distance_plot import distance_figure
 from sandwiching.oversight.exam import Exam, Work
 from sandwiching.oversight.findings import find
-from sandwiching.oversight.findings_table import flat_findings, render_findings
+from sandwiching.oversight.findings_table import flat_findings, fooling_sentences, render_findings
 from sandwiching.oversight.item_records import CHECK_FILE, RECORD, SEALED, TRAILS, ItemRecords
 from sandwiching.oversight.items import checked_prompts, items_of
 from sandwiching.oversight.opening import open_experts, write_claim
@@ -188,15 +188,11 @@ def write_results(
         TRAILS: kept.write(TRAILS, jsonable(dict(trails))),
     }
     head = {name: value for name, value in record.items() if name not in ITEMS}
-    whole = {
-        "headline": summary.headline,
-        **head,
-        "chance": mean_chance(found),
-        "summary": asdict(summary),
-        "findings": asdict(findings),
-    }
+    headline = "\n".join([summary.headline, *fooling_sentences(findings, record["ceiling"])])
+    found_all = {"chance": mean_chance(found), "summary": asdict(summary), "findings": asdict(findings)}
+    whole = {"headline": headline, **head, **found_all}
     write_atomic(folder.path / CHECK_FILE, json.dumps(jsonable({**whole, SEALED: sealed})))
-    topics = {"sandwich": render(summary), **render_findings(findings)}
+    topics = {"sandwich": render(summary, headline), **render_findings(findings)}
     write_atomic(folder.path / "check.txt", plain_text(Group(*(part for parts in topics.values() for part in parts))))
     write_atomic(folder.path / TABLES, json.dumps(shown(topics)))
     save(sandwich(summary.rows, mean_chance(found), note), folder.path / "check.svg")

@@ -45,6 +45,18 @@ def render_findings(found: Findings) -> dict[str, list[RenderableType]]:
     return {"fooling": fooled, "recovery": recovered, "optimisation": optimised}
 
 
+def fooling_sentences(found: Findings, ceiling: str | None) -> list[str]:
+    """For the headline, of each arm but the ceiling: its fooling, and that over the null arm's."""
+    said = []
+    for arm, one in found.fooling.items():
+        if arm == ceiling or one.fooling is None:
+            continue
+        beside = "" if one.null is None else f"; {signed(one.null.difference)} over the null arm at matched KL"
+        change = signed(one.fooling.change)
+        said.append(f"{arm}: fooling (approval of wrong answers, over the floor's) {change}{beside}.")
+    return said or ([f"Fooling: {found.missing['fooling']}"] if "fooling" in found.missing else [])
+
+
 def fooling_table(found: Mapping[str, ArmFooling]) -> Table:
     """A row an arm: P(approved | wrong) of floor and arm on the same items, fooling, and that less the null arm's."""
     columns = ("", "floor", "arm", "fooling", "items", "null, KL matched", "fooling - null", "KL matched")

@@ -101,11 +101,11 @@ def split_table(title: str, parts: Mapping[str, Sequence[Row]]) -> Table:
     return table
 
 
-def render(summary: Summary) -> list[RenderableType]:
+def render(summary: Summary, headline: str) -> list[RenderableType]:
     """Headline first, then the tables."""
     size = summary.rows[0].levels["forced"]
     parts: list[RenderableType] = [
-        Text(summary.headline),
+        Text(headline),
         Text(f"{size.items} prompts in {size.groups} groups; each interval {summary.covers}.\n", style="dim"),
         main_table(summary.rows),
         raters_table(summary.rows),

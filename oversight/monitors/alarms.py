@@ -22,6 +22,9 @@ class Event:
     updates: int
     what: str
 
+    def __str__(self) -> str:
+        return f"{self.what} at {self.updates}"
+
 
 @dataclass(frozen=True, slots=True)
 class Lead:
@@ -39,14 +42,10 @@ class Lead:
     def sentence(self) -> str:
         """In words."""
         if self.alarm is None:
-            return (
-                "no alarm, no event" if self.event is None else f"no alarm; {self.event.what} at {self.event.updates}"
-            )
+            return "no alarm, no event" if self.event is None else f"no alarm; {self.event}"
         if self.event is None:
             return f"alarm at {self.alarm}, no event"
-        return (
-            f"{self.event.updates - self.alarm:+d} (alarm at {self.alarm}, {self.event.what} at {self.event.updates})"
-        )
+        return f"{self.event.updates - self.alarm:+d}: alarm at {self.alarm}, {self.event}"
 
 
 def first_alarm(

@@ -1,21 +1,24 @@
 """Area under the ROC curve as a comparison of pairs, and its influence by item, for intervals by group and seed.
 
-AUROC = P(a flagged-worthy sample scores higher than another) + P(equal) / 2, over all pairs of one of each kind.
+AUROC = P(a sample of the kind looked for scores above one of the other) + P(equal) / 2, over all such pairs.
 Shapes: S seeds, N items, J samples of an item, M samples.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sandwiching.oversight.spread import Array
+
+Mask = NDArray[np.bool_]
 
 
 class UndefinedError(ValueError):
     """A number that cannot be had from these samples; says why."""
 
 
-def placements(scores_M: Array, positive_M: Array) -> Array:
+def placements(scores_M: Array, positive_M: Mask) -> Array:
     """Of each sample, the share [M] of the other kind that it is told apart from rightly; ties count half.
 
     Structural components of DeLong et al. (1988): their mean over either kind is the AUROC. Infinite scores are ranked.
@@ -24,7 +27,6 @@ def placements(scores_M: Array, positive_M: Array) -> Array:
     unknown = int(np.isnan(scores_M).sum())
     if unknown:
         raise UndefinedError(f"{unknown} of {len(scores_M)} values are not numbers")
-    positive_M = positive_M.astype(bool)
     found = int(positive_M.sum())
     if not 0 < found < len(scores_M):
         raise UndefinedError(f"{found} of {len(scores_M)} samples are of the kind looked for")
@@ -40,13 +42,13 @@ def _share_below(scores_P: Array, others_Q: Array) -> Array:
     return (below + not_above) / (2 * len(others_Q))
 
 
-def auroc_by_item(scores_NJ: Array, positive_NJ: Array, counted_NJ: Array | None = None) -> Array:
+def auroc_by_item(scores_NJ: Array, positive_NJ: Mask, counted_NJ: Mask | None = None) -> Array:
     """Values [N] of one run whose mean is its AUROC, each item counting by its influence on it.
 
     counted_NJ: the samples that are compared; all where None. Raises UndefinedError, see placements.
     """
-    counted_NJ = np.ones(scores_NJ.shape, bool) if counted_NJ is None else counted_NJ.astype(bool)
-    positive_NJ = positive_NJ.astype(bool) & counted_NJ
+    counted_NJ = np.ones(scores_NJ.shape, bool) if counted_NJ is None else counted_NJ
+    positive_NJ = positive_NJ & counted_NJ
     shares_M = placements(scores_NJ[counted_NJ], positive_NJ[counted_NJ])
     kind_M = positive_NJ[counted_NJ]
     area = float(shares_M[kind_M].mean())

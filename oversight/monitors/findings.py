@@ -13,7 +13,7 @@ import numpy as np
 
 from sandwiching.oversight.intervals import Interval, mean_interval
 from sandwiching.oversight.monitors.alarms import Lead, first_alarm, first_event
-from sandwiching.oversight.monitors.auroc import UndefinedError, auroc_by_item
+from sandwiching.oversight.monitors.auroc import Mask, UndefinedError, auroc_by_item
 from sandwiching.oversight.monitors.fitting import LENGTH, RANDOM
 from sandwiching.oversight.monitors.slope import slope_by_item
 from sandwiching.oversight.monitors.thresholds import flags
@@ -52,8 +52,8 @@ class ArmRuns:
     updates: list[int]
     seeds: list[int]
     groups: list[str]
-    wrong_STNJ: Array
-    approved_STNJ: Array
+    wrong_STNJ: Mask
+    approved_STNJ: Mask
     values: Mapping[str, Array]
     lengths_STNJ: Array
     rewards_STNJ: Array
@@ -73,7 +73,7 @@ def arm_runs(record: Mapping[str, Any], scores: Mapping[str, Mapping[str, Any]],
         updates=[point["updates"] for point in record["points"][names[0]]],
         seeds=list(record["seeds"]),
         groups=list(record["groups"]),
-        wrong_STNJ=1 - stacked(lambda run: [point["correct"] for point in record["points"][run]]),
+        wrong_STNJ=stacked(lambda run: [point["correct"] for point in record["points"][run]]) == 0,
         approved_STNJ=stacked(lambda run: [point["approved"] for point in record["points"][run]]) > 0.5,
         values={name: stacked(lambda run, name=name: scores[run]["values"][name]) for name in kept},
         lengths_STNJ=stacked(lambda run: scores[run]["lengths"]),
@@ -101,8 +101,8 @@ def find_monitors(
 
 def _of_samples(runs: ArmRuns, name: str, rate: float, confidence: float) -> MonitorFinding:
     """A monitor that says something of each sample."""
-    notes = _odd(runs.values[name])
-    positive, last = runs.wrong_STNJ * runs.approved_STNJ, len(runs.updates) - 1
+    notes = odd_values(runs.values[name])
+    positive, last = runs.wrong_STNJ & runs.approved_STNJ, len(runs.updates) - 1
     found = _Area(runs, positive, None, confidence)
     areas = [found.interval(name, point) for point in range(1, last + 1)]
     area, why = areas[-1]
@@ -121,7 +121,7 @@ def _of_samples(runs: ArmRuns, name: str, rate: float, confidence: float) -> Mon
     return MonitorFinding(verdict, area, over, approved, [one for one, _ in areas], flagged, leads, notes)
 
 
-def _odd(values: Array) -> list[str]:
+def odd_values(values: Array) -> list[str]:
     """What is to be said of values that are not finite, or huge."""
     lost, infinite = int(np.isnan(values).sum()), int(np.isinf(values).sum())
     said = [f"{lost} of {values.size} values are not numbers"] if lost else []
@@ -133,8 +133,8 @@ class _Area:
     """AUROC of positive_STNJ among counted_STNJ (None: all samples)."""
 
     runs: ArmRuns
-    positive_STNJ: Array
-    counted_STNJ: Array | None
+    positive_STNJ: Mask
+    counted_STNJ: Mask | None
     confidence: float
 
     def by_item(self, name: str, point: int) -> tuple[dict[int, Array], str]:

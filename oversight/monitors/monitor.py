@@ -46,7 +46,7 @@ from sandwiching.training.artifacts import StageFolder, read_manifest, write_ato
 from sandwiching.training.checkpoints import step_of
 from sandwiching.training.roles import Roles
 
-WIDTH = 140
+WIDTH = 160
 
 
 def monitor(

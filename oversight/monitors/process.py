@@ -28,6 +28,9 @@ from sandwiching.training.devices import use_threads
 from sandwiching.training.engines import transformers_engine
 from sandwiching.training.roles import EngineSpec
 
+SMALL_BYTES = 50_000_000
+"""Of weights, see threads_for."""
+
 
 def score(job: Job) -> None:
     """Score every run that has no file yet in job.out: {"values": {monitor: [T][N][J]}, "lengths", "rewards",
@@ -68,6 +71,13 @@ def policy_engine(start: Path, model: ModelConfig, batch: int) -> TransformersEn
     return transformers_engine(spec, ResourcesConfig(rollout_batch=batch), lambda: None)
 
 
+def threads_for(model: Path, most: int) -> int:
+    """Threads that read a model: one where it is so small that several would only wait for each other, and for whatever
+    else works on this machine."""
+    size = sum(file.stat().st_size for file in model.glob("*.safetensors"))
+    return 1 if size < SMALL_BYTES else most
+
+
 def end_with_parent() -> None:
     """This process ends when who started it does: its standard input closes then."""
 
@@ -82,12 +92,12 @@ def end_with_parent() -> None:
 
 def main(file: str) -> None:
     """Score the job in `file`."""
-    end_with_parent()
     job = Job.read(Path(file))
     forbid_writing(Path(folder) for folder in job.watched)
-    use_threads(job.settings.threads)
+    use_threads(threads_for(Path(job.runs[0][0].start), job.settings.threads))
     score(job)
 
 
 if __name__ == "__main__":
+    end_with_parent()
     main(sys.argv[1])

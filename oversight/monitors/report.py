@@ -18,6 +18,9 @@ from sandwiching.oversight.summary import jsonable, level, signed
 from sandwiching.oversight.table import NONE, add_row, new_table
 
 VERSION = 1
+LEADS = "lead, updates"
+MOST_POINTS = 5
+"""Along a run, in the table."""
 NAMES = {
     "probe_weak": "probe, weak labels",
     "probe_expert": "probe, expert labels",
@@ -25,7 +28,7 @@ NAMES = {
     SPREAD: "ensemble spread",
     SLOPE: "proxy-length slope",
     LENGTH: "length (baseline)",
-    RANDOM: "probe, random labels (baseline)",
+    RANDOM: "random labels (baseline)",
 }
 Findings = Mapping[str, Mapping[str, MonitorFinding]]
 """By arm, by monitor."""
@@ -47,22 +50,30 @@ def render(found: Findings, updates: Mapping[str, Sequence[int]], rate: float) -
 
 def arm_table(arm: str, monitors: Mapping[str, MonitorFinding], updates: Sequence[int]) -> RenderableType:
     """A row a monitor."""
+    points = shown_points(len(updates))
     columns = (
         "monitor",
         "AUROC, approved\nbut wrong",
         "over length",
         "AUROC, wrong\nif approved",
-        f"flagged at\n{' > '.join(map(str, updates))}",
-        "lead, updates",
+        "flagged at\n" + " ".join(f"{updates[point]:>4}" for point in points),
+        LEADS,
         "",
     )
     table = new_table(f"{arm}: the finished policy's samples on dev prompts", columns)
+    table.columns[columns.index(LEADS)].no_wrap = True
     for name, one in monitors.items():
-        flagged = " > ".join(f"{point.estimate:.2f}" for point in one.flagged) or NONE
+        flagged = " ".join(f"{one.flagged[point].estimate:4.2f}" for point in points) if one.flagged else NONE
         leads = "\n".join("not calibrated" if lead is None else lead.sentence for lead in one.leads) or NONE
         areas = [_level(one.auroc), _signed(one.over_length), _level(one.wrong_if_approved)]
         add_row(table, [NAMES[name], *areas, flagged, leads, one.verdict])
     return table
+
+
+def shown_points(count: int) -> list[int]:
+    """Places of at most MOST_POINTS points, evenly from first to last."""
+    shown = min(count, MOST_POINTS)
+    return [round(place * (count - 1) / max(shown - 1, 1)) for place in range(shown)]
 
 
 def _level(interval: Interval | None) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sandwiching.configs.monitor_block import fewest_samples
-from sandwiching.oversight.monitors.auroc import UndefinedError
+from sandwiching.oversight.monitors.auroc import Mask, UndefinedError
 from sandwiching.oversight.spread import Array
 
 
@@ -41,7 +41,7 @@ def too_few(count: int, rate: float) -> str:
     )
 
 
-def flags(values_TNJ: Array, groups: Sequence[str], rate: float) -> Array:
+def flags(values_TNJ: Array, groups: Sequence[str], rate: float) -> Mask:
     """Which samples [T, N, J] are flagged, each item by the threshold calibrated on the SFT policy's samples (the first
     point) of all other groups. What is not a number is flagged: a monitor that fails must not be silent.
 

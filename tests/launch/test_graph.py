@@ -26,6 +26,8 @@ LABELS = {
     "reward_model": {"seed", "member"},
     "ppo": {"seed"},
     "check": {"arms", "seeds", "ensembles", "labels"},
+    "monitor": {"arms", "seeds", "ensembles"},
+    "report": set(),
 }
 
 
@@ -51,7 +53,7 @@ def test_a_stage_reads_the_blocks_of_its_key_and_no_others(stage: str) -> None:
 
 def test_arms_share_what_they_have_in_common() -> None:
     built = graph()
-    assert [len(built.of(stage)) for stage in STAGES] == [0, 1, 1, 0, 2, 1, 4, 2, 1]
+    assert [len(built.of(stage)) for stage in STAGES] == [0, 1, 1, 0, 2, 1, 4, 2, 1, 0, 1]
     assert built.of("sft")[0].arms == ["weak", "ceiling"]
 
 
@@ -100,7 +102,7 @@ def test_parents_come_first() -> None:
     ],
 )
 def test_only_what_decides_a_result_makes_a_new_key(override: str, stages: set[str]) -> None:
-    assert changed(override) == stages
+    assert changed(override) == stages | ({"report"} if "check" in stages else set())
 
 
 def test_reward_models_combined_in_another_way_are_checked_again(tmp_path: Path) -> None:
@@ -109,7 +111,7 @@ def test_reward_models_combined_in_another_way_are_checked_again(tmp_path: Path)
     data = f"data.judgements={tmp_path / 'one.jsonl'}"
     before = keys(graph(data, config="arguments"))
     after = keys(graph(data, "arms.probe.reward_model.combine=wco", config="arguments"))
-    assert {slug for slug in before if before[slug] != after[slug]} == {"check"}
+    assert {slug for slug in before if before[slug] != after[slug]} == {"check", "report"}
 
 
 def base_model(folder: Path, weights: bytes) -> Path:
@@ -157,7 +159,7 @@ def test_who_judges_decides_what_is_learnt_from_the_weak_and_not_where_or_how_fa
     base = keys(graph("judgements.raters_per_pair=1"))
     judged = keys(graph(*local))
     other = {slug for slug in base if base[slug] != judged[slug]}
-    assert other == {slug for slug in base if "weak" in slug or slug in ("check", "gate-seed0")}
+    assert other == {slug for slug in base if "weak" in slug or slug in ("check", "gate-seed0", "report")}
     assert keys(graph(*local, "judgements.model.concurrency=2", "judgements.model.cache=x")) == judged
     changes = (
         "judgements.model.disagreement=tie",
@@ -220,6 +222,7 @@ def test_a_population_is_the_tasks() -> None:
         "reward_model",
         "ppo",
         "check",
+        "report",
     }
 
 
@@ -252,6 +255,8 @@ def test_arms_whose_raters_judge_otherwise_share_all_that_comes_before_the_judge
         "reward_model-honest",
         "ppo-honest",
         "check",
+        "monitor",
+        "report",
     }
 
 

@@ -5,11 +5,16 @@ import math
 
 import numpy as np
 import pytest
+from rich.console import Group
 
 from sandwiching.oversight.intervals import Interval, RatioSet
 from sandwiching.oversight.outcomes import outcomes
 from sandwiching.oversight.summary import flat_metrics, jsonable, ratio, signed, summarise, verdict
 from sandwiching.oversight.table import plain_text, render
+
+
+def printed(summary):
+    return plain_text(Group(*render(summary, summary.headline)))
 
 
 def row(summary, name):
@@ -78,14 +83,14 @@ def test_a_cell_of_one_group_has_no_interval_but_a_level(make_record):
     record["items"][3]["cell"] = "alone"
     summary = summarise(outcomes(record), "ceiling", 0.95)
     assert math.isinf(summary.cells["alone"][1].levels["free"].low)
-    assert "[one group]" in plain_text(render(summary))
+    assert "[one group]" in printed(summary)
 
 
 def test_the_table_shows_every_row_and_what_intervals_cover(make_record):
-    one = plain_text(render(summarise(outcomes(make_record()), "ceiling", 0.95)))
+    one = printed(summarise(outcomes(make_record()), "ceiling", 0.95))
     for text in ("rater line", "weak_reliable", "PGR", "both know", "currency", "prompts, not training runs"):
         assert text in one
-    five = plain_text(render(summarise(outcomes(make_record(seeds=range(5))), "ceiling", 0.95)))
+    five = printed(summarise(outcomes(make_record(seeds=range(5))), "ceiling", 0.95))
     assert "covers prompts and training runs." in five
 
 
@@ -96,7 +101,7 @@ def test_arms_stand_against_the_first_one(make_record):
     assert list(summary.between) == others
     difference = found.policies["ceiling"]["free"] - found.policies[first]["free"]
     assert summary.between["ceiling"]["free"].estimate == pytest.approx(difference.mean())
-    assert f"Arms minus {first}" in plain_text(render(summary))
+    assert f"Arms minus {first}" in printed(summary)
 
 
 def test_one_arm_stands_against_none(make_record):
@@ -104,7 +109,7 @@ def test_one_arm_stands_against_none(make_record):
     record["arms"] = ["weak"]
     summary = summarise(outcomes(record), None, 0.95)
     assert summary.between == {}
-    assert "Arms minus" not in plain_text(render(summary))
+    assert "Arms minus" not in printed(summary)
 
 
 def test_results_are_json_without_infinities(make_record):

@@ -76,8 +76,8 @@ def test_each_seed_has_its_own_event() -> None:
 @pytest.mark.parametrize(
     ("alarm", "event", "steps", "said"),
     [
-        (10, Event(30, "fooling"), 20, "+20 (alarm at 10, fooling at 30)"),
-        (30, Event(10, "fooling"), -20, "-20 (alarm at 30, fooling at 10)"),
+        (10, Event(30, "fooling"), 20, "+20: alarm at 10, fooling at 30"),
+        (30, Event(10, "fooling"), -20, "-20: alarm at 30, fooling at 10"),
         (None, Event(10, "fooling"), None, "no alarm; fooling at 10"),
         (10, None, None, "alarm at 10, no event"),
         (None, None, None, "no alarm, no event"),

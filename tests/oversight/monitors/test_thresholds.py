@@ -26,9 +26,9 @@ def test_false_alarms_on_exchangeable_values_are_at_most_the_rate_and_near_it(ra
 @given(st.floats(0.005, 0.25))
 def test_the_fewest_samples_are_enough_and_one_less_is_not(rate: float) -> None:
     count = fewest_samples(rate)
-    assert threshold(np.arange(count), rate) == count - 1
+    assert threshold(np.arange(count, dtype=float), rate) == count - 1
     with pytest.raises(ValueError, match=rf"takes at least {count} samples .* there are {count - 1} on dev"):
-        threshold(np.arange(count - 1), rate)
+        threshold(np.arange(count - 1, dtype=float), rate)
 
 
 def test_equal_values_raise_no_alarm() -> None:
