@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -20,14 +21,27 @@ settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
 
 
+def beside(name: str) -> ModuleType:
+    """A module of this folder, which importlib mode keeps off the path."""
+    full = f"sandwiching_test_{name}"
+    if full not in sys.modules:
+        spec = importlib.util.spec_from_file_location(full, Path(__file__).parent / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[full] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[full])
+    return sys.modules[full]
+
+
+@pytest.fixture(scope="session")
+def runs() -> Any:
+    """tests/finished_run.py: makes finished runs on disk."""
+    return beside("finished_run")
+
+
 @pytest.fixture
 def chat_server() -> Iterator[Any]:
-    """A Server of tests/chat_server.py, which importlib mode keeps off the path."""
-    spec = importlib.util.spec_from_file_location("sandwiching_test_chat", Path(__file__).parent / "chat_server.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    """A Server of tests/chat_server.py."""
+    module = beside("chat_server")
     with module.serving() as server:
         yield server

@@ -14,7 +14,7 @@ from sandwiching.configs.layers import merged, shipped_configs
 from sandwiching.configs.load import ConfigError, arm_config, load, to_yaml
 from sandwiching.configs.schema import CapitalsTask, Config, JudgementsTask
 
-NEEDS_FILE = ("arguments", "tldr_pythia_1b")
+NEEDS_FILE = ("arguments", "llm_answers", "tldr_pythia_1b")
 
 
 def load_shipped(name: str) -> Config:
