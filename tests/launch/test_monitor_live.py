@@ -129,7 +129,7 @@ def test_the_digest_can_tell() -> None:
 
 
 def test_what_cannot_be_watched_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no config.yaml: give the folder of a run that has begun, or its name"):
+    with pytest.raises(ValueError, match=r"no config\.yaml: give the folder of a run that has begun, or its name"):
         monitor_command(str(tmp_path), False, False, 1, False, False)
     (tmp_path / "config.yaml").write_text(to_yaml(load("tiny", ["ppo=null"])))
     with pytest.raises(ValueError, match=r"no plan.json"):
