@@ -19,6 +19,8 @@ BASELINE_COLOUR = "#777777"
 def monitors_figure(found: Findings, updates: Mapping[str, Sequence[int]], rate: float, note: str) -> Figure:
     """A row an arm: left AUROC with its interval, right the share flagged by updates; grey: baselines."""
     shown = list(dict.fromkeys(name for by in found.values() for name, one in by.items() if _samples(name, one)))
+    shares = [point.estimate for by in found.values() for name in shown if name in by for point in by[name].flagged]
+    top = min(1.03, max([0.3, *(1.15 * share for share in shares)]))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7, 0.9 + (0.7 + 0.24 * len(shown)) * len(found)), layout="constrained")
         grid = figure.subplots(len(found), 2, squeeze=False, sharex="col")
@@ -33,7 +35,7 @@ def monitors_figure(found: Findings, updates: Mapping[str, Sequence[int]], rate:
             row[0].set_ylim(-0.6, len(shown) - 0.4)
             row[0].set_title(arm)
             row[1].axhline(rate, color=BASELINE_COLOUR, linestyle=":", linewidth=1.2)
-            row[1].set_ylim(-0.03, 1.03)
+            row[1].set_ylim(-0.03, top)
         grid[-1][0].set_xlabel("AUROC, approved but wrong", fontsize=8)
         grid[-1][1].set_xlabel("PPO updates; dotted: declared false alarms", fontsize=8)
         grid[0][1].set_title("Share of samples flagged")

@@ -16,6 +16,9 @@ import numpy as np
 import pytest
 import torch
 
+from sandwiching.configs.load import load, to_yaml
+from sandwiching.launch.monitor_command import monitor_command
+
 SETTINGS = [
     "ppo.steps=24",
     "ppo.snapshot_every=4",
@@ -60,7 +63,9 @@ def feed(digest: Any, value: Any) -> None:
     """A state's content, without the bytes in which pickle happens to write it."""
     if isinstance(value, torch.Tensor):
         digest.update(str((value.dtype, tuple(value.shape))).encode())
-        digest.update(value.detach().contiguous().view(torch.uint8).numpy().tobytes() if value.numel() else b"")
+        digest.update(
+            value.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes() if value.numel() else b""
+        )
     elif isinstance(value, np.ndarray):
         digest.update(value.tobytes())
     elif isinstance(value, dict):
@@ -104,6 +109,34 @@ def watched(root: Path, *options: str) -> tuple[list[dict[str, Any]], bool]:
     ended(training)
     ended(monitor)
     return [json.loads(line) for line in file.read_text().splitlines()], during
+
+
+def test_the_digest_can_tell() -> None:
+    def digest(value: Any) -> str:
+        found = hashlib.sha256()
+        feed(found, value)
+        return found.hexdigest()
+
+    state = {"weights": torch.arange(4.0), "step": torch.tensor(3), "random": [np.arange(3), (1, "a")]}
+    others = (
+        {**state, "weights": torch.tensor([0.0, 1.0, 2.0, 3.0000002])},
+        {**state, "step": torch.tensor(4)},
+        {**state, "random": [np.arange(3), (1, "b")]},
+        {**state, "random": [np.array([0, 1, 3]), (1, "a")]},
+    )
+    assert digest(state) == digest({**state, "weights": torch.arange(4.0)})
+    assert digest(state) not in {digest(other) for other in others}
+
+
+def test_what_cannot_be_watched_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no config\.yaml: give the folder of a run that has begun, or its name"):
+        monitor_command(str(tmp_path), False, False, 1, False, False)
+    (tmp_path / "config.yaml").write_text(to_yaml(load("tiny", ["ppo=null"])))
+    with pytest.raises(ValueError, match=r"no plan.json"):
+        monitor_command(str(tmp_path), False, False, 1, False, False)
+    (tmp_path / "plan.json").write_text("{}")
+    with pytest.raises(ValueError, match="the run has no PPO, and so no snapshots to watch"):
+        monitor_command(str(tmp_path), False, False, 1, False, False)
 
 
 @pytest.mark.slow
