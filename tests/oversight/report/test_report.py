@@ -251,7 +251,7 @@ def test_a_ledger_cut_short_is_refused_and_one_that_is_elsewhere_is_said(runs: A
     ledger = tmp_path / "experts" / "ledger.jsonl"
     ledger.write_text(ledger.read_text().splitlines(keepends=True)[0])
     with pytest.raises(
-        ValueError, match="is not the ledger that the check wrote into: .* remembers 2 lines, of which 1"
+        ValueError, match=r"is not the ledger that the check wrote into: .* remembers 2 lines, of which 1"
     ):
         gather(of(run))
 
