@@ -130,7 +130,7 @@ def test_hostile_text_is_text_in_every_field() -> None:
     }
     cells = table(EVIL, (EVIL, EVIL), [[EVIL, f"{EVIL}\n{EVIL}"]])
     section = Section("x", EVIL, EVIL, tables=[cells], more=[cells], texts=[EVIL], samples=[odd], source=EVIL)
-    run = RunPage(EVIL, "r0", True, [EVIL], EVIL, [EVIL], [section])
+    run = RunPage(EVIL, "r0", True, [EVIL], EVIL, EVIL, [EVIL], [section])
     text = html([run], [{}], EVIL, [EVIL])
     page = Page(text)
     assert not {tag for tag, _ in page.tags} & {"script", "img"}
@@ -262,7 +262,9 @@ def test_several_runs_are_compared_and_each_keeps_its_headline(runs: Any, tmp_pa
     assert record["notes"] == ["trial 3 has no finished check"]
     found = Page(page)
     assert len(found.all("id")) == len(set(found.all("id")))
-    assert found.text.index("All runs") < found.text.index("Look 1 of 20.") < found.text.index("The sandwich")
+    claim = f"one: Look 1 of 20. {runs.SENTENCE}"
+    assert found.text.index("All runs") < found.text.index(claim) < found.text.index("forced choice")
+    assert found.text.index("Look 1 of 20.") < found.text.index("The sandwich")
     assert "trial 3 has no finished check" in found.text
     # The rater line, floor and three arms of both.
     assert found.text.count("2 of 20") >= 5
