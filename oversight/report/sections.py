@@ -43,12 +43,13 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class RunPage:
-    """One run on the page: what comes first, and its sections."""
+    """One run on the page: what comes first, and its sections. claim: its look, caveat and conditions."""
 
     run: str
     anchor: str
     invalid: bool
     headline: Sequence[str]
+    claim: str
     not_tested: str
     facts: Sequence[str]
     sections: Sequence[Section]
@@ -66,7 +67,9 @@ def run_page(found: Gathered, record: Mapping[str, Any], anchor: str) -> RunPage
         facts.insert(0, f"{100 * record['confidence']:g} % intervals")
     lines = [line for line in record["headline"].split("\n") if line]
     sections = list(_sections(_Made(found, record, anchor)))
-    return RunPage(found.run, anchor, record["invalid"], lines, record["not_tested"], facts, sections)
+    said = [(record["looks"] or {}).get("sentence"), record["caveat"], (record["conditions"] or {}).get("sentence")]
+    claim = " ".join(one for one in said if one) or lines[0]
+    return RunPage(found.run, anchor, record["invalid"], lines, claim, record["not_tested"], facts, sections)
 
 
 @dataclass(frozen=True, slots=True)

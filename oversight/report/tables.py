@@ -196,7 +196,14 @@ def compared(records: Sequence[Record]) -> dict[str, Any]:
             rows.append([*start, "nothing was checked", *[NONE] * (2 * len(MEASURES) + 3)])
         ends.append(len(rows) - 1)
     columns = ("run", "look", "", *NAMES.values(), *(f"gain, {name}" for name in NAMES.values()))
-    return table("", (*columns, "fooling", "fooling - null", "agrees with experts"), rows, ends)
+    return _without_empty(table("", (*columns, "fooling", "fooling - null", "agrees with experts"), rows, ends))
+
+
+def _without_empty(one: dict[str, Any]) -> dict[str, Any]:
+    """Without columns that say nothing of any run."""
+    kept = [place for place in range(len(one["columns"])) if any(row[place] != NONE for row in one["rows"])]
+    rows = [[row[place] for place in kept] for row in one["rows"]]
+    return {**one, "columns": [one["columns"][place] for place in kept], "rows": rows}
 
 
 def _number(value: float | None, digits: int = 2) -> str:
