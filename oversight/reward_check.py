@@ -106,7 +106,7 @@ def _write_results(
     gap = weak_gap({**items, "confidence": confidence})
     folder.check_attempt()
     record = {
-        "headline": agreement_headline(found, gap),
+        "headline": agreement_headline(found, gap, against),
         **head,
         "summary": asdict(found),
         "weak_gap": asdict(gap),

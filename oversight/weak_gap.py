@@ -36,20 +36,19 @@ class Gap:
     with_majority: dict[str, Interval]
     missing: str | None
 
-    @property
-    def sentence(self) -> str:
-        """What there is to close."""
+    def sentence(self, against: str = "experts") -> str:
+        """What there is to close. against: experts, or gold."""
         if self.gap is None or self.experts is None or self.weak is None:
-            return f"Whether there is a gap between weak raters and experts is not known: {self.missing}."
+            return f"Whether there is a gap between weak raters and {against} is not known: {self.missing}."
         beside = (
-            f"experts agree with the majority of the other weak raters on {level(self.experts)} of pairs, a weak rater "
-            f"on {level(self.weak)}: a gap of {signed(self.gap)}"
+            f"{against} and the majority of weak raters agree on {level(self.experts)} of pairs, one more weak "
+            f"rater and that majority on {level(self.weak)}: a gap of {signed(self.gap)}"
         )
         if self.gap.low > 0:
-            return f"There is a gap between weak raters and experts: {beside}."
+            return f"There is a gap between weak raters and {against}: {beside}."
         if self.gap.high < 0:
-            return f"No gap is left: {beside}, so that experts are nearer to the weak majority than weak raters are."
-        return f"No gap is shown between weak raters and experts: {beside}."
+            return f"No gap is left: {beside}. Weak raters stand no nearer to their majority than {against}."
+        return f"No gap is shown between weak raters and {against}: {beside}."
 
 
 def weak_gap(record: Mapping[str, Any]) -> Gap:
@@ -111,11 +110,11 @@ class Agreed(Protocol):
         ...
 
 
-def agreement_headline(found: Agreed, gap: Gap) -> str:
+def agreement_headline(found: Agreed, gap: Gap, against: str = "experts") -> str:
     """The gap, then each arm: does it agree with the experts more than weak raters, or length, do?"""
-    lines, accuracy = [gap.sentence], found.accuracy
+    lines, accuracy = [gap.sentence(against)], found.accuracy
     for arm, over in found.over.items():
-        said = f"{arm}: agrees with experts on {level(accuracy[arm])} of held-out pairs"
+        said = f"{arm}: agrees with {against} on {level(accuracy[arm])} of held-out pairs"
         parts = [
             f"{verdict(one)} {'the ' if name == MAJORITY else ''}{name} ({accuracy[name].estimate:.2f}, {signed(one)})"
             for name, one in over.items()

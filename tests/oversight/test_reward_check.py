@@ -21,6 +21,8 @@ from sandwiching.configs.schema import (
 )
 from sandwiching.oversight.check import check
 from sandwiching.oversight.item_records import item_records
+from sandwiching.oversight.report.build import reported
+from sandwiching.oversight.report.gather import Sources, gather
 from sandwiching.policy.base_models import resolve
 from sandwiching.tasks.capitals_gold import make_gold
 from sandwiching.tasks.readers import write_judgements
@@ -131,6 +133,43 @@ def test_reward_check_on_the_final_split(setting, tmp_path):
     assert "weak majority" in text
     assert "6 groups" in text
     assert (tmp_path / "check" / "check.svg").exists()
+
+
+def report_of(folder, tmp_path):
+    """The report of a check that has run."""
+    manifest(folder, "check", "c", {}, {})
+    return reported([gather(Sources("talk", folder, None, tmp_path / "experts", caveat="Doubtful."))])
+
+
+def test_its_report_says_whether_there_is_a_gap_and_no_pair(setting, tmp_path):
+    data, parents = setting
+    metrics = run(data, parents, tmp_path / "check")
+    record, page = report_of(tmp_path / "check", tmp_path)
+    lines = record["headline"].split("\n")
+    assert lines[0] == "Look 1 of 20."
+    # Weak raters vote at random, so that they agree with nobody.
+    assert lines[1].startswith("No gap is shown between weak raters and experts: ")
+    assert lines[2].startswith("weak: agrees with experts on ")
+    assert "the weak majority (" in lines[2]
+    assert lines[3] == "Doubtful."
+    assert lines[4].startswith("Conditions: ")
+    assert record["agreement"]["accuracy"]["weak"]["estimate"] == pytest.approx(metrics["check/weak/agreement"])
+    assert set(record["weak_gap"]["with_majority"]) == {"weak"}
+    assert 'id="r0-agreement"' in page
+    assert 'id="r0-sandwich"' not in page
+    assert "Agreement with weak raters on held-out pairs" in page
+    assert "word word" not in page + json.dumps(record)
+
+
+def test_the_report_of_an_unchecked_run_says_so(setting, tmp_path):
+    _, parents = setting
+    judgements(tmp_path / "weak.jsonl.gz", tiers=("weak",))
+    data = DataConfig(judgements=str(tmp_path / "weak.jsonl.gz"), splits=SplitsConfig(final=0.5))
+    run(data, parents, tmp_path / "check")
+    record, page = report_of(tmp_path / "check", tmp_path)
+    assert record["conditions"] is record["looks"] is record["agreement"] is None
+    assert record["headline"].startswith("Nothing was checked: ")
+    assert "Nothing was checked: " in page
 
 
 def test_without_experts_it_says_that_nothing_was_checked(setting, tmp_path):

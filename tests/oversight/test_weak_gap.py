@@ -51,14 +51,14 @@ def test_weak_raters_of_one_mind_who_differ_from_experts_show_a_gap() -> None:
     shared = (rng.random(400) < 0.55).astype(float)
     flips = rng.random((400, 5)) < 0.1
     found = weak_gap(record(np.abs(shared[:, None] - flips)))
-    assert found.sentence.startswith("There is a gap between weak raters and experts: ")
+    assert found.sentence().startswith("There is a gap between weak raters and experts: ")
     assert found.gap is not None
     assert found.gap.estimate == pytest.approx(0.33, abs=0.08)
 
 
 def test_experts_who_are_the_better_raters_leave_no_gap() -> None:
     found = weak_gap(record(planted(0.8)))
-    assert found.sentence.startswith("No gap is left: ")
+    assert found.sentence().startswith("No gap is left: ")
     assert found.gap is not None
     assert found.gap.high < 0
 
@@ -70,7 +70,7 @@ def test_an_expert_who_votes_like_one_more_weak_rater_shows_no_gap() -> None:
     votes = np.where(rng.random((600, 6)) < 0.75, truth, 1 - truth)
     turned = np.where(votes[:, :1] > 0.5, votes[:, 1:], 1 - votes[:, 1:])
     found = weak_gap(record(turned))
-    assert found.sentence.startswith("No gap is shown ")
+    assert found.sentence().startswith("No gap is shown ")
     assert found.gap is not None
     assert found.gap.low < 0 < found.gap.high
 
@@ -89,5 +89,5 @@ def test_reward_models_agree_with_votes_as_in_a_loop() -> None:
 def test_too_few_votes_are_said(votes: list[list[float]]) -> None:
     found = weak_gap(record(votes))
     assert found.gap is None
-    assert "is not known" in found.sentence
-    assert "an interval takes 2 groups" in found.sentence
+    assert "is not known" in found.sentence()
+    assert "an interval takes 2 groups" in found.sentence()
