@@ -114,7 +114,7 @@ def _sections(made: _Made) -> Iterator[Section]:
     if record["looks"] is not None:
         yield Section("looks", "Looks at the experts", ABOUT["looks"], tables=[tables.looks_table(record)])
     if record["monitors"] is not None:
-        shown, figures = made.tables("monitors"), made.figures("monitors")
+        shown, figures = [tables.last_second(one) for one in made.tables("monitors")], made.figures("monitors")
         texts = made.texts("monitors")
         yield Section("monitors", "Monitors", ABOUT["monitors"], figures, tables=shown[:1], more=shown[1:], texts=texts)
     yield Section("lineage", "Lineage", ABOUT["lineage"], tables=[tables.lineage_table(record)])

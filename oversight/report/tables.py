@@ -135,8 +135,15 @@ def conditions_table(record: Record) -> dict[str, Any]:
         value = NONE if one["value"] is None else f"{one['value']:.4g}{limits}"
         bound = NONE if one["bound"] is None else f"at {one['side']} {one['bound']:.4g}"
         state = {"broken": "BROKEN", "unclear": "not shown to hold"}.get(one["state"], one["state"])
-        rows.append([one["name"], one["quantity"], value, bound, state, one["note"]])
-    return table("", ("condition", "quantity", "value", "bound", "", "note"), rows)
+        rows.append([one["name"], state, value, bound, one["quantity"], one["note"]])
+    return table("", ("condition", "", "value", "bound", "quantity", "note"), rows)
+
+
+def last_second(one: Record) -> dict[str, Any]:
+    """With the last column, the verdict, after the first: a narrow screen shows what stands on the left."""
+    rows = [[row[0], row[-1], *row[1:-1]] for row in one["rows"]]
+    columns = [one["columns"][0], one["columns"][-1], *one["columns"][1:-1]]
+    return {**one, "columns": columns, "rows": rows}
 
 
 def looks_table(record: Record) -> dict[str, Any]:
