@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sandwiching.launch.nodes import Node
-from sandwiching.launch.page.sources import ARTIFACT_FILE
 from sandwiching.training.artifacts import Store, WaitingForPeople, read_manifest
 
 
@@ -19,6 +18,9 @@ def wait_for_people(nodes: Sequence[Node], store: Store, run_dir: Path) -> None:
 
 
 def _request(node: Node, store: Store, run_dir: Path) -> str:
+    # Brings a database along, which `plan` need not wait for.
+    from sandwiching.launch.page.sources import ARTIFACT_FILE
+
     asked, tier = node.parents["pairs"], node.labels["tier"]
     folder = asked.folder(store)
     assert folder is not None
