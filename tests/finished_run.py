@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from sandwiching.oversight.expert_store import Look, Standing, make_or_open, wri
 from sandwiching.oversight.findings import Findings, find
 from sandwiching.oversight.findings_table import render_findings
 from sandwiching.oversight.outcomes import outcomes
-from sandwiching.oversight.plots import save
 from sandwiching.oversight.samples import samples
 from sandwiching.oversight.shown import shown
 from sandwiching.oversight.summary import Summary, jsonable, summarise
@@ -167,19 +167,32 @@ def run_folder(root: Path, name: str, check: Path, overrides: tuple[str, ...] = 
     return run
 
 
+Found = tuple[dict[str, Any], dict[str, Any], Summary, Findings, str]
+FOUND: dict[str, Found] = {}
+
+
+def _found(planted: Planted) -> Found:
+    """Record, trails, what the real code finds in them, and the figure of it; once for the same answers."""
+    key = repr([planted.right, planted.wrong_ok, planted.raters, planted.groups, planted.items, planted.seeds])
+    key += planted.text
+    if key not in FOUND:
+        record, trails = check_record(planted)
+        summary, findings = summarise(outcomes(record), record["ceiling"], 0.95), find(record, trails)
+        along = {arm: trail(trails, arm) for arm in record["arms"]}
+        stream = StringIO()
+        distance_figure(along, findings.best_of_n, findings.fits).savefig(stream, format="svg", metadata={"Date": None})
+        FOUND[key] = record, trails, summary, findings, stream.getvalue()
+    return FOUND[key]
+
+
 def finished_run(root: Path, name: str = "demo", planted: Planted | None = None, **changed: Any) -> Path:
     """The run's folder. changed: keys of check.json."""
     planted = planted or Planted()
-    record, trails = check_record(planted)
+    record, trails, summary, findings, svg = _found(planted)
     store, key = root / "store", f"{name}0123456789abcdef"[:16]
     check = store / f"check-{key}"
     standing = standing_of(root, check.name, planted)
-    summary, findings = summarise(outcomes(record), record["ceiling"], 0.95), find(record, trails)
     parents = _parents(store, name)
-    figure = store / "figure.svg"
-    store.mkdir(parents=True, exist_ok=True)
-    along = {arm: trail(trails, arm) for arm in record["arms"]}
-    save(distance_figure(along, findings.best_of_n, findings.fits), figure)
     topics = {"sandwich": render(summary, summary.headline), **render_findings(findings)}
     prompts = [f"Dev prompt {place}? {planted.text}" for place in range(DEV)]
     files = {
@@ -188,7 +201,7 @@ def finished_run(root: Path, name: str = "demo", planted: Planted | None = None,
         "tables.json": shown(topics),
         "samples.json": [asdict(one) for one in samples(trails, prompts)],
         "curves.json": [],
-        "over_optimisation.svg": figure.read_text(),
+        "over_optimisation.svg": svg,
     }
     check.mkdir(parents=True)
     write_standing(check, standing)
