@@ -26,7 +26,7 @@ def elicit_command(
     store: StorePath = Path("runs/store"),
 ) -> None:
     """Make what is missing of the run up to its check, then give each policy 0, 8, 32 and 128 labels of experts and of
-    weak raters by SFT, and fit probes to the same: elicitation.txt, .svg and .json in the run's folder."""
+    weak raters by SFT, and fit probes to the same: elicitation.txt, .svg and .json in the run's folder. One look."""
     from sandwiching.launch.attempts import Attempt
     from sandwiching.launch.graph import build_graph
     from sandwiching.training.artifacts import Store
@@ -36,7 +36,7 @@ def elicit_command(
     with Attempt(folder) as attempt:
         from sandwiching.launch.local import LocalRoles
         from sandwiching.launch.session import run_session
-        from sandwiching.oversight.drawing_out import draw_out, require_gold
+        from sandwiching.oversight.drawing_out import draw_out, look_at_gold, require_gold
         from sandwiching.oversight.elicitation_report import write_elicitation
         from sandwiching.oversight.item_records import item_records
         from sandwiching.oversight.outcomes import FLOOR, policy_name
@@ -48,10 +48,11 @@ def elicit_command(
         assert checked is not None
         parents = {name: found for name, parent in node.parents.items() if (found := parent.folder(place))}
         names = [FLOOR, *(arm or ())]
+        standing, kept = look_at_gold(settings, names, checked)
         items, found = draw_out(settings, names, parents, LocalRoles(settings.resources))
         record = item_records(settings.check.store, checked).record()
         correct = {
             name: [record["policies"][policy_name(name, seed)]["correct"] for seed in settings.seeds] for name in names
         }
-        text = write_elicitation(found, correct, items, settings.check.confidence, folder)
+        text = write_elicitation(found, correct, items, settings.check.confidence, folder, standing, kept)
         attempt.console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -5,6 +5,7 @@ sandwich phase phase --no-ray
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from sandwiching.configs.load import load
@@ -28,14 +29,19 @@ def phase_command(
     folder, place = run_dir or Path("runs") / settings.name, Store(store)
     with Attempt(folder) as attempt:
         from sandwiching.launch.session import run_session
+        from sandwiching.oversight.declaration import CONDITIONS_FILE
+        from sandwiching.oversight.expert_store import read_standing
         from sandwiching.oversight.item_records import item_records
         from sandwiching.oversight.phase import places
-        from sandwiching.oversight.phase_figure import write_phase
+        from sandwiching.oversight.phase_figure import Claim, write_phase
 
         places(settings)
         run_session(settings, place, folder, ray=ray, only="check", attempt=attempt)
         checked = build_graph(settings).of("check")[0].folder(place)
         assert checked is not None
         found = item_records(settings.check.store, checked)
-        table = write_phase(settings, found.record(), found.trails(), folder)
+        standing = read_standing(checked)
+        assert standing is not None
+        claim = Claim(standing, json.loads((checked / CONDITIONS_FILE).read_text())["sentence"])
+        table = write_phase(settings, found.record(), found.trails(), folder, claim)
         attempt.console.print(table, markup=False, highlight=False, soft_wrap=True)

@@ -102,7 +102,7 @@ def sources(folder: Path) -> Sources:
     """What a run's report is made of. Raises ValueError for what is no run, and for a run without a finished check."""
     from sandwiching.configs.load import load
     from sandwiching.oversight.expert_store import place_of
-    from sandwiching.oversight.report.gather import Sources, finished
+    from sandwiching.oversight.report.gather import Sources, finished, monitors_of
 
     file = folder / "config.yaml"
     if not file.exists():
@@ -117,7 +117,7 @@ def sources(folder: Path) -> Sources:
     return Sources(
         run=name_of(folder),
         check=checked,
-        monitor=monitor.resolve() if finished(monitor) else None,
+        monitor=monitors_of(monitor, check),
         store=place_of(settings.store, checked.parent),
         caveat=settings.caveat,
         config=file.read_text(),

@@ -137,7 +137,9 @@ def _results(
     pairs, record["labels"] = label_record(task, data, check, labels, seeds[0], model, examiner.tokenizer)
     rewards = Rewards(model, ensembles, parents, roles, work)
     record["rewards"], trails = rewards.of_arms(record, points, items, dev, pairs)
-    answers = [asdict(one) for one in samples(trails, [item.prompt.text for item in dev])]
+    # Where dev is what is checked, its items stay in the expert store as those of final do.
+    shown_items = [] if check.split == "dev" else samples(trails, [item.prompt.text for item in dev])
+    answers = [asdict(one) for one in shown_items]
     write_atomic(folder.path / SAMPLES, json.dumps(answers))
     return write_results(folder, kept, record, trails, exam.curves(points))
 

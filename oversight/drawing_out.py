@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from sandwiching.configs.schema import Config
 from sandwiching.oversight.elicitation import COUNTS, Drawn, Label, Subject, Who, constant, drawn_out, labelled
+from sandwiching.oversight.expert_store import Look, Standing, make_or_open, place_of, refuse_cut
 from sandwiching.oversight.items import Item, checked_prompts, items_of
 from sandwiching.oversight.policies import find_policies
 from sandwiching.policy.tokenization import load_tokenizer
@@ -28,6 +29,26 @@ def require_gold(config: Config, arms: Collection[str]) -> None:
     unknown = sorted(set(arms) - config.arms.keys())
     if unknown:
         raise ValueError(f"elicit: no arm {', '.join(unknown)}; the arms are {', '.join(config.arms)}")
+
+
+def look_at_gold(config: Config, names: Sequence[str], checked: Path) -> tuple[Standing, Path]:
+    """Pay for asking these policies, trained anew, about the prompts of the check in `checked`: one look; the same one
+    again is paid for already. Returns it, and the folder of the expert store for what is found item by item.
+
+    Raises ValueError for another project's store, BrokenLedger for a ledger that is not whole.
+    """
+    checked = checked.resolve()
+    store = make_or_open(place_of(config.check.store, checked.parent), config.check.looks, config.data.splits.salt)
+    refuse_cut(store, checked.parent)
+    look = Look(
+        name="-".join(["elicit", checked.name, *sorted(names)]),
+        run=config.name,
+        split=config.check.split,
+        purpose="what labels draw out",
+        artifacts={"check": checked.name},
+        candidates=len(names),
+    )
+    return store.look(look, store.budget if config.check.looks is None else config.check.looks), store.items(look.name)
 
 
 def draw_out(

@@ -1,6 +1,6 @@
 """What labels draw out of policies, as a table, a picture and JSON: elicitation.txt, .svg and .json of a run.
 
-Shapes: S training seeds, N held-out items.
+What was found item by item stays in the expert store. Shapes: S training seeds, N held-out items.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sandwiching.oversight.elicitation import Drawn, Who
+from sandwiching.oversight.expert_store import Standing
 from sandwiching.oversight.intervals import Interval, mean_interval
 from sandwiching.oversight.items import Item
-from sandwiching.oversight.summary import level, signed
+from sandwiching.oversight.summary import jsonable, level, signed
 from sandwiching.training.artifacts import write_atomic
 from sandwiching.training.figures import COLOURS, STYLE, save
 
@@ -168,19 +169,31 @@ def write_elicitation(
     items: Sequence[Item],
     confidence: float,
     folder: Path,
+    standing: Standing,
+    kept: Path,
 ) -> str:
-    """Write the three files; returns the text."""
+    """Write the three files into `folder`, and what was found item by item into `kept`, of the expert store.
+
+    Returns the text.
+    """
     groups = [item.prompt.group for item in items]
     rows, best = elicitation_rows(found, groups, confidence), headroom_rows(correct, groups, confidence)
-    text = elicitation_text(rows, best)
+    text = f"{standing.sentence}\n{elicitation_text(rows, best)}"
     record = {
+        "ledger": {**asdict(standing), "valid": standing.valid, "sentence": standing.sentence},
         "rows": [asdict(row) for row in rows],
         "headroom": [asdict(row) for row in best],
+    }
+    by_item = {
         "items": [asdict(item) for item in items],
         "drawn": {policy: [[asdict(one) for one in seed] for seed in seeds] for policy, seeds in found.items()},
     }
-    write_atomic(folder / "elicitation.json", json.dumps(record))
+    kept.mkdir(parents=True, exist_ok=True)
+    write_atomic(kept / "elicitation.json", json.dumps(by_item))
+    write_atomic(folder / "elicitation.json", json.dumps(jsonable(record)))
     write_atomic(folder / "elicitation.txt", text)
     note = f"{len(items)} held-out prompts; {100 * confidence:g} % intervals; {rows[0].says.covers}"
+    if not standing.valid:
+        note = f"INVALID: past the budget of looks. {note}"
     save(elicitation_figure(rows, note), folder / "elicitation.svg")
     return text

@@ -44,7 +44,7 @@ class Peak:
 @dataclass(frozen=True, slots=True)
 class GaoFit:
     """furthest: the largest mean distance seen, in sqrt(nats); points: distances that the fit uses; peak: None where
-    the curve falls from the start, or never turns."""
+    best-of-n's falls from the start, or the curve never turns."""
 
     form: Form
     a: Interval
@@ -57,7 +57,7 @@ class GaoFit:
     def said(self) -> str:
         """The peak in words."""
         seen = f"up to {self.furthest:.2f}, the furthest seen"
-        if self.a.estimate <= 0 < self.b.estimate:
+        if self.form == "best of n" and self.a.estimate <= 0 < self.b.estimate:
             return "falls from the start"
         if self.peak is None or not self.peak.reached:
             return f"not reached {seen}"
@@ -100,13 +100,16 @@ def gao_fit(distance_ST: Array, gain_STN: Array, groups: Sequence[str], form: Fo
 
 
 def _peak(ratio: RatioSet, a: Interval, b: Interval, form: Form, furthest: float) -> Peak | None:
-    if a.estimate <= 0 or b.estimate <= 0:
+    # The RL form rises from 0 whatever a is (its slope there is infinite), and turns where b > 0.
+    if b.estimate <= 0 or (form == "best of n" and a.estimate <= 0):
         return None
 
     def place(value: float) -> float:
         return value / 2 if form == "best of n" else math.exp(min(value - 1, 700.0))
 
     low, high = (ratio.low, ratio.high) if ratio.kind == "bounded" else (_lowest(ratio), math.inf)
+    if form == "rl" and ratio.kind != "bounded" and a.low <= 0:
+        low = -math.inf
     distance = place(ratio.estimate)
     return Peak(distance, place(low), place(high) if math.isfinite(high) else math.inf, distance <= furthest)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from sandwiching.configs.schema import Config
+from sandwiching.oversight.expert_store import Standing
 from sandwiching.oversight.phase import (
     ABOVE,
     FOOLS,
@@ -30,6 +32,20 @@ from sandwiching.oversight.summary import jsonable, signed
 from sandwiching.oversight.trails import Trail, trail
 from sandwiching.training.artifacts import write_atomic
 from sandwiching.training.figures import STYLE, save
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Under which look and conditions a check's numbers stand."""
+
+    standing: Standing
+    conditions: str
+
+    @property
+    def said(self) -> str:
+        """Both; it begins with INVALID past the budget."""
+        return f"{self.standing.sentence} {self.conditions}"
+
 
 TINTS = {FOOLS: "#f6c9b8", ABOVE: "#bfe3cf", GAINS: "#e4f2d5", NEITHER: "#ececec", INCONCLUSIVE: "#ffffff"}
 BORDER = 2.6
@@ -108,13 +124,13 @@ def phase_table(cells: Sequence[Cell]) -> str:
     """Markdown: a row a cell, then how fooling goes with bias and competence."""
     lines = [
         "| raters know | bias | verdict | fooling over null | half-width | fooling | null | gain, free | above raters "
-        "| KL |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| KL | null's |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [
         f"| {cell.place.competence:g} | {cell.place.bias:g} | {cell.verdict} | {signed(cell.over_null)} | "
         f"{cell.half_width:.3f} | {signed(cell.fooled)} | {signed(cell.null_fooled)} | {signed(cell.gain)} | "
-        f"{signed(cell.above)} | {cell.kl:.2f} |"
+        f"{signed(cell.above)} | {cell.kl:.2f} | {cell.kl_null:.2f} |"
         for cell in cells
     ]
     lines += ["", "| along | at | fooling over null, level by level | every step as expected |", "|---|---|---|---|"]
@@ -126,18 +142,23 @@ def phase_table(cells: Sequence[Cell]) -> str:
     return "\n".join(lines) + f"\n\n{decided} of {len(cells)} cells are conclusive (half-width at most {WIDEST:g}).\n"
 
 
-def write_phase(config: Config, record: Mapping[str, Any], trails: Mapping[str, Any], folder: Path) -> str:
+def write_phase(
+    config: Config, record: Mapping[str, Any], trails: Mapping[str, Any], folder: Path, claim: Claim
+) -> str:
     """Judge every cell; write phase.json, phase.md and phase.svg. Returns the table.
 
-    record: check.json; trails: trails.json.
+    record: check.json; trails: trails.json; claim: of the check, which stands on each.
     """
     cells = cells_of(config, record)
-    table = phase_table(cells)
+    table = f"{claim.said}\n\n{phase_table(cells)}"
     note = (
         f"Fooling over the null in each panel; {len(record['items'])} held-out prompts, {len(config.seeds)} seeds; "
         f"{100 * config.check.confidence:g} % intervals; {cells[0].over_null.covers}"
     )
-    write_atomic(folder / "phase.json", json.dumps(jsonable(phase_record(config, cells))))
+    if not claim.standing.valid:
+        note = f"INVALID: past the budget of looks. {note}"
+    head = {"invalid": not claim.standing.valid, "claim": claim.said}
+    write_atomic(folder / "phase.json", json.dumps(jsonable({**head, **phase_record(config, cells)})))
     write_atomic(folder / "phase.md", table)
     save(phase_figure(cells, trails, note), folder / "phase.svg")
     return table

@@ -1,6 +1,7 @@
 """Answers to look at: of each arm on dev prompts, by whether they are right and whether weak raters approve.
 
-Never of the split that is checked: its items stay in the expert store. The check writes them as samples.json.
+Never of the split that is checked: its items stay in the expert store; with check.split=dev there are none. The check
+writes them as samples.json.
 """
 
 from __future__ import annotations

@@ -146,6 +146,14 @@ def ledger_now(look: Standing, check: Path, place: Path) -> dict[str, Any] | Non
     return {"store": str(place), "length": len(entries), "left": max(0, look.budget - len(entries))}
 
 
+def monitors_of(monitor: Path, check: Path) -> Path | None:
+    """The folder of finished monitors that looked at this check; None for others: a run's folder keeps the link to
+    those of its check before."""
+    if not finished(monitor) or read_manifest(monitor).parents.get("check") != read_manifest(check).key:
+        return None
+    return monitor.resolve()
+
+
 def finished(artifact: Path) -> bool:
     """Whether there is such an artifact, whole."""
     return (artifact / MANIFEST).exists()

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sandwiching.launch.cli import app
+from sandwiching.launch.report_command import sources
 from sandwiching.launch.sweep.trials import TrialRecord, Trials
 
 
@@ -51,6 +52,19 @@ def test_several_runs_by_name_lie_in_this_folder(
     monkeypatch.chdir(tmp_path)
     assert asked(run, "other").strip() == "report: report.html"
     assert [one["run"] for one in json.loads(Path("report.json").read_text())["runs"]] == ["demo", "other"]
+
+
+def test_monitors_of_a_check_before_are_left_out(run: Path, runs: Any, tmp_path: Path) -> None:
+    key = json.loads((run / "artifacts" / "check" / "manifest.json").read_text())["key"]
+    link = run / "artifacts" / "monitor"
+    for name, parent, shown in (("old", "0" * 16, False), ("own", key, True)):
+        runs.artifact(
+            tmp_path / f"monitor-{name}", "monitor", {"monitor.json": {"of": name}}, parents={"check": parent}
+        )
+        link.unlink(missing_ok=True)
+        link.symlink_to(tmp_path / f"monitor-{name}")
+        assert (sources(run).monitor is not None) == shown
+    link.unlink()
 
 
 def sweep(folder: Path, *checked: Path) -> Path:

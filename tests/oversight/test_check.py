@@ -86,7 +86,7 @@ class Engines:
         raise AssertionError("this check needs no learner")
 
 
-def run(parents, path, only: RolloutEngine | None = None, experts=None, roles=None):
+def run(parents, path, only: RolloutEngine | None = None, experts=None, roles=None, split="final"):
     path.mkdir(exist_ok=True)
     (path / "attempt").write_text("1")
     roles = roles or Engines(RESOURCES, only)
@@ -94,7 +94,7 @@ def run(parents, path, only: RolloutEngine | None = None, experts=None, roles=No
         model=MODEL,
         task=TASK,
         data=DataConfig(),
-        check=replace(CHECK, store=str(experts or path.parent / "experts")),
+        check=replace(CHECK, store=str(experts or path.parent / "experts"), split=split),
         arms=["weak"],
         seeds=[0, 1],
         resources=RESOURCES,
@@ -111,6 +111,12 @@ def run(parents, path, only: RolloutEngine | None = None, experts=None, roles=No
 def result(parents, tmp_path_factory):
     path = tmp_path_factory.mktemp("check") / "check-key"
     return *run(parents, path), path
+
+
+def test_samples_are_of_dev_and_none_where_dev_is_checked(result, parents, tmp_path):
+    assert json.loads((result[3] / "samples.json").read_text())
+    *_, checked = *run(parents, tmp_path / "check-dev", split="dev"), tmp_path / "check-dev"
+    assert json.loads((checked / "samples.json").read_text()) == []
 
 
 def test_check_writes_its_files_and_item_records(result):

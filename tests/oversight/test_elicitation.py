@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from sandwiching.configs.load import load
 from sandwiching.configs.schema import DataConfig, ModelConfig, OptimizerConfig, PlantedTask, SplitsConfig
-from sandwiching.oversight.drawing_out import require_gold
+from sandwiching.oversight.drawing_out import look_at_gold, require_gold
 from sandwiching.oversight.elicitation import Drawn, Subject, drawn_out, labelled
 from sandwiching.oversight.elicitation_report import (
     elicitation_rows,
@@ -18,6 +19,7 @@ from sandwiching.oversight.elicitation_report import (
     right_among,
     write_elicitation,
 )
+from sandwiching.oversight.expert_store import make_or_open, open_store
 from sandwiching.oversight.items import Item
 from sandwiching.policy.base_models import resolve
 from sandwiching.policy.engine import TransformersEngine
@@ -81,14 +83,22 @@ def test_rows_are_paired_by_seed_and_item(tmp_path: Path) -> None:
     correct = {"floor": [[[True, False], [False, False], [True, True], [False, True]]] * 2}
     best = headroom_rows(correct, groups, 0.95)
     assert [(row.n, row.right.estimate, row.over_one.estimate) for row in best] == [(1, 0.5, 0.0), (2, 0.75, 0.25)]
-    text = write_elicitation({"floor": seeds}, correct, items, 0.95, tmp_path)
-    assert "8 expert labels  says 0.75" in text
-    assert {file.name for file in tmp_path.iterdir()} == {"elicitation.json", "elicitation.txt", "elicitation.svg"}
+    folder, store = tmp_path / "run", make_or_open(tmp_path / "experts", 1, "salt")
+    folder.mkdir()
+    config = load("planted", ["data.splits.salt=salt", f"check.store={store.folder}"])
+    for names, valid in ((["floor"], True), (["floor"], True), (["floor", "biased"], False)):
+        standing, kept = look_at_gold(config, names, tmp_path / "artifacts" / "check-1")
+        text = write_elicitation({"floor": seeds}, correct, items, 0.95, folder, standing, kept)
+        assert "8 expert labels  says 0.75" in text
+        assert text.startswith("Look 1 of 1." if valid else "INVALID: look 2 of a budget of 1.")
+    assert len(open_store(store.folder).ledger.entries()) == 2
+    assert {file.name for file in folder.iterdir()} == {"elicitation.json", "elicitation.txt", "elicitation.svg"}
+    for file in folder.iterdir():
+        assert not any(str(prompt.text) in file.read_text() for prompt in prompts)
+    assert all(str(prompt.text) in (kept / "elicitation.json").read_text() for prompt in prompts)
 
 
 def test_only_policies_of_a_task_with_gold_are_asked() -> None:
-    from sandwiching.configs.load import load
-
     require_gold(load("planted"), ["biased"])
     with pytest.raises(ValueError, match="no arm weak; the arms are biased, unbiased, honest, ceiling"):
         require_gold(load("planted"), ["weak"])

@@ -69,6 +69,16 @@ def test_gold_that_falls_from_the_start_says_so():
     assert gao_fit(distance, gain, GROUPS, "best of n", 0.95).said == "falls from the start"
 
 
+def test_the_rl_form_turns_below_one_where_a_is_negative():
+    """It rises from 0 whatever a is: d (a - b log d) with a = -.1 and b = .5 is .15 at .3, its peak."""
+    distance, gain = runs(np.random.default_rng(10), "rl", -0.1, 0.5, reach=np.linspace(0.1, 0.9, 8), noise=0.01)
+    found = gao_fit(distance, gain, GROUPS, "rl", 0.95)
+    assert found.peak is not None
+    assert found.peak.reached
+    assert found.peak.low < math.exp(-0.1 / 0.5 - 1) < found.peak.high
+    assert found.peak.distance == pytest.approx(math.exp(-1.2), rel=0.05)
+
+
 def test_limits_that_the_data_do_not_bound_are_not_reached():
     """The mean curve turns at 5, but groups differ so much in how they bend that the turn may be anywhere."""
     distance, gain = runs(np.random.default_rng(5), "best of n", 0.5, 0.05, reach=np.linspace(1, 6, 4), noise=0.0)

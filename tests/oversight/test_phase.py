@@ -12,9 +12,10 @@ import pytest
 from sandwiching.configs.layers import find_config, read_layers, stacked
 from sandwiching.configs.load import load
 from sandwiching.configs.schema import Config, PlantedTask
+from sandwiching.oversight.expert_store import Standing
 from sandwiching.oversight.intervals import Interval
 from sandwiching.oversight.phase import ABOVE, FOOLS, GAINS, INCONCLUSIVE, NEITHER, cells_of, doses, places, verdict
-from sandwiching.oversight.phase_figure import write_phase
+from sandwiching.oversight.phase_figure import Claim, write_phase
 from sandwiching.tasks.planted import Planted
 from sandwiching.tasks.planted_world import facts_by_id
 
@@ -123,9 +124,15 @@ def test_confident_wrong_answers_fool_raters_who_do_not_know(tmp_path: Path) -> 
         ("bias", 0.8): True,
         ("competence", 4.0): True,
     }
-    table = write_phase(settings, record, trails_of(settings), tmp_path)
+    claim = Claim(Standing("store", 2, 1, 2, "hash", "final"), "Conditions: held: looks.")
+    table = write_phase(settings, record, trails_of(settings), tmp_path, claim)
     assert FOOLS in table
-    assert "of 4 cells are conclusive" in table
+    decided = sum(cell.verdict != INCONCLUSIVE for cell in cells.values())
+    assert f"{decided} of 4 cells are conclusive" in table
+    assert table.startswith("INVALID: look 2 of a budget of 1.")
+    assert "Conditions: held: looks." in table
+    assert (tmp_path / "phase.md").read_text() == table
+    assert json.loads((tmp_path / "phase.json").read_text())["invalid"]
     assert {file.name for file in tmp_path.iterdir()} == {"phase.json", "phase.md", "phase.svg"}
     assert json.loads((tmp_path / "phase.json").read_text())["cells"][0]["place"]["arm"] == "know20_bias00"
 
