@@ -77,13 +77,13 @@ def judged(name: str, measured: Measured, side: Literal["most", "least"], bound:
 
 
 def optimisation_power(kl_by_arm: Mapping[str, Measured], chosen_from: int) -> Measured:
-    """KL of the arm with the most, plus log of how many runs it was chosen from."""
+    """KL of the arm that may have the most, by its upper limit, plus log of how many runs it was chosen from."""
     quantity = "KL from the SFT policy at the end of PPO, nats a sequence" + (
         f", and log {chosen_from} for the choice among {chosen_from} runs" if chosen_from > 1 else ""
     )
     if not kl_by_arm:
         return Measured(quantity, None, note="nothing was trained with PPO")
-    arm, found = max(kl_by_arm.items(), key=lambda pair: pair[1].value or 0.0)
+    arm, found = max(kl_by_arm.items(), key=lambda pair: (pair[1].high or pair[1].value or 0.0, pair[1].value or 0.0))
     value, low, high = (
         None if one is None else one + math.log(chosen_from) for one in (found.value, found.low, found.high)
     )
@@ -128,11 +128,11 @@ def traces_measured(found: Traces) -> Measured:
 def weak_signal(
     halves: Sequence[tuple[float, float, float]], permutation_p: Sequence[float]
 ) -> tuple[Measured, Measured]:
-    """Of all gates of the run the worst. halves: (agreement, low, high) of each."""
+    """Of all gates of the run the worst, by the lower limit. halves: (agreement, low, high) of each."""
     none = "no gate was asked (gate: null), or raters share no pairs"
     agreement = "split-half agreement of weak raters"
     p = "permutation p of their agreement"
-    half = min(halves, default=None)
+    half = min(halves, key=lambda one: (one[1], one[0]), default=None)
     return (
         Measured(agreement, *half) if half is not None else Measured(agreement, None, note=none),
         Measured(p, max(permutation_p)) if permutation_p else Measured(p, None, note=none),

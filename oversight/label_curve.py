@@ -47,8 +47,9 @@ def require_probes(config: Config) -> None:
             )
 
 
-def look_at_gold(config: Config, pools: Mapping[tuple[str, int], Path]) -> Standing:
-    """Pay for the curve: one look, whatever it holds; the same one again is paid for already.
+def look_at_gold(config: Config, pools: Mapping[tuple[str, int], Path]) -> tuple[Standing, Path]:
+    """Pay for the curve: one look, whatever it holds; the same one again is paid for already. Returns it, and the folder
+    of the expert store for what is found pair by pair.
 
     Raises ValueError for another project's store, BrokenLedger for a ledger that is not whole.
     """
@@ -65,7 +66,7 @@ def look_at_gold(config: Config, pools: Mapping[tuple[str, int], Path]) -> Stand
         artifacts=named,
         candidates=len(config.arms),
     )
-    return store.look(look, store.budget if config.check.looks is None else config.check.looks)
+    return store.look(look, store.budget if config.check.looks is None else config.check.looks), store.items(look.name)
 
 
 def measure(
@@ -94,8 +95,12 @@ def write_curve(
     found: Mapping[str, list[list[Spent]]],
     folder: Path,
     standing: Standing,
+    kept: Path,
 ) -> str:
-    """Write labels.json, labels.txt and labels.svg; returns the text."""
+    """Write labels.json, labels.txt and labels.svg, and what was found pair by pair into `kept`, of the expert store.
+
+    Returns the text.
+    """
     confidence = config.check.confidence
     lines = lines_of(config, gold, found)
     compared = comparisons(lines, gold, found, confidence)
@@ -118,10 +123,14 @@ def write_curve(
         "ledger": {**asdict(standing), "valid": standing.valid, "sentence": standing.sentence},
         "lines": {name: asdict(line) for name, line in lines.items()},
         "compared": [{**asdict(one), "said": one.said} for one in compared],
+    }
+    by_pair = {
         "pairs": [asdict(pair) for pair in gold],
         "spent": {name: [[asdict(one) for one in row] for row in rows] for name, rows in found.items()},
     }
-    folder.mkdir(parents=True, exist_ok=True)
+    for place in (folder, kept):
+        place.mkdir(parents=True, exist_ok=True)
+    write_atomic(kept / "labels.json", json.dumps(by_pair))
     write_atomic(folder / "labels.json", json.dumps(record))
     write_atomic(folder / "labels.txt", text)
     seeds = {name: outcomes(rows).mean(axis=2).T.tolist() for name, rows in found.items()}

@@ -66,12 +66,13 @@ def moved_features(floor: Graded, arm: Graded, groups: Sequence[str], confidence
         for kept_SNJ in (newly_SNJ, others_SNJ):
             columns += [(kept_SNJ * (after_SNJ - before_SNJ)).mean(2), kept_SNJ.mean(2)]
         values_SNK = np.stack(columns, 2)
-        corrected = function_interval(_more, values_SNK, groups, strict)
+        # The newly fooled are the fewer, and may lie in few groups: the difference has their degrees of freedom.
+        corrected = function_interval(_more, values_SNK, groups, strict, columns[1].mean(0))
         found[name] = Moved(
             floor=float((newly_SNJ * before_SNJ).sum() / newly_SNJ.sum()),
             fooled=function_interval(_ratio, values_SNK[:, :, :2], groups, confidence, columns[1].mean(0)),
             others=function_interval(_ratio, values_SNK[:, :, 2:], groups, confidence, columns[3].mean(0)),
-            more=function_interval(_more, values_SNK, groups, confidence),
+            more=function_interval(_more, values_SNK, groups, confidence, columns[1].mean(0)),
             more_than_chance=not corrected.low <= 0 <= corrected.high,
         )
     return found

@@ -38,7 +38,7 @@ def curve_command(
                 sft = node.parents["sft"].folder(place) if "sft" in node.parents else None
                 trunks[arm, node.labels["seed"]] = sft / "model" if sft else resolve(seen.path, seen.revision)
                 pools[arm, node.labels["seed"]] = made
-        standing = look_at_gold(settings, pools)
+        standing, kept = look_at_gold(settings, pools)
         gold, found = measure(settings, trunks, pools)
-        text = write_curve(settings, gold, found, folder, standing)
+        text = write_curve(settings, gold, found, folder, standing, kept)
         attempt.console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Group
+from rich.text import Text
 
 from sandwiching.configs.schema import (
     CheckConfig,
@@ -24,6 +26,7 @@ from sandwiching.configs.schema import (
     ResourcesConfig,
     TaskConfig,
 )
+from sandwiching.oversight.expert_store import Standing, read_standing
 from sandwiching.oversight.gold_curves import snapshots
 from sandwiching.oversight.item_records import item_records
 from sandwiching.oversight.items import checked_prompts
@@ -70,7 +73,7 @@ def monitor(
     scores. roles are not used: what trains is no place for a monitor. Raises ValueError when the samples of the SFT
     policy are too few for monitor.false_alarms, or the check asked other prompts.
     """
-    record = item_records(check.store, parents["check"]).trails()
+    record, standing = item_records(check.store, parents["check"]).trails(), read_standing(parents["check"])
     policies = find_policies(model, check, arms, seeds, parents)
     tokenizer = load_tokenizer(policies.models[FLOOR, seeds[0]], model.pad_token)
     _, dev = checked_prompts(make_task(task, data, seeds[0]), model, data, check, tokenizer)
@@ -89,7 +92,7 @@ def monitor(
     )
     job = Job(settings, [prompt.text for prompt in dev], runs, [str(place) for place in parents.values()], "")
     scores = run_job(job, folder)
-    return write_findings(record, scores, list(arms), monitor.false_alarms, check.confidence, folder)
+    return write_findings(record, scores, list(arms), monitor.false_alarms, check.confidence, folder, standing)
 
 
 def require_same_prompts(dev: Sequence[Prompt], groups: Sequence[str], check: Path) -> None:
@@ -142,14 +145,19 @@ def write_findings(
     rate: float,
     confidence: float,
     folder: StageFolder,
+    standing: Standing | None = None,
 ) -> dict[str, float]:
-    """Write monitor.json, monitor.txt, tables.json and monitor.svg. Returns flat metrics."""
+    """Write monitor.json, monitor.txt, tables.json and monitor.svg. standing: the check's look, said past the budget.
+
+    Returns flat metrics.
+    """
     runs = {arm: arm_runs(record, scores, arm) for arm in arms}
     found = {arm: find_monitors(record, one, arm, rate, confidence) for arm, one in runs.items()}
     updates = {arm: one.updates for arm, one in runs.items()}
     folder.check_attempt()
     write_atomic(folder.path / "monitor.json", json.dumps(as_json(found, updates, rate, confidence), indent=1))
-    tables = render(found, updates, rate)
+    said = [] if standing is None or standing.valid else [Text(f"{standing.sentence}\n")]
+    tables = Group(*said, render(found, updates, rate))
     write_atomic(folder.path / "monitor.txt", plain_text(tables, WIDTH))
     write_atomic(folder.path / TABLES, json.dumps(shown({"monitors": [tables]})))
     note = f"{100 * confidence:g} % intervals by group and seed, dev prompts; {len(record['seeds'])} training seed(s)"

@@ -59,9 +59,12 @@ def test_the_curve_in_one_process_is_that_of_the_stages(sandwich, tmp_path: Path
     assert drawn.returncode == 0, drawn.stdout + drawn.stderr
     curve = json.loads((tmp_path / "runs" / "tiny" / "labels.json").read_text())
     check = item_records(None, found["check"]).record()
-    assert curve["pairs"] == check["pairs"]
+    kept = next((tmp_path / "runs" / "experts" / "items").glob("curve-*/labels.json"))
+    by_pair = json.loads(kept.read_text())
+    assert by_pair["pairs"] == check["pairs"]
+    assert not {"pairs", "spent"} & curve.keys(), "what is known of single pairs stays in the expert store"
     for arm in ("weak", "variance"):
-        last = curve["spent"][arm][0][-1]
+        last = by_pair["spent"][arm][0][-1]
         assert last["labels"] == 2 * 4 * 2
         assert np.mean(np.array(last["outcomes"]) == check["outcomes"][arm][0]) > 0.97, "but for rounding"
     assert {one["arm"] for one in curve["compared"]} == {"variance"}

@@ -59,7 +59,7 @@ def test_the_verdict_is_that_of_the_interval(levels: list[float], won: str, need
     assert one.needed_uniform == 40
     assert one.needed is None if needed is None else one.needed == pytest.approx(needed, abs=1.5)
     standing = Standing("store", 2, 1, 2, "hash", "dev")
-    text = write_curve(config, GOLD, found, tmp_path / "run", standing)
+    text = write_curve(config, GOLD, found, tmp_path / "run", standing, tmp_path / "items")
     assert text.startswith("INVALID: look 2 of a budget of 1.")
     assert one.said in text
     assert "covers prompts and training runs" in text
@@ -69,9 +69,9 @@ def test_the_verdict_is_that_of_the_interval(levels: list[float], won: str, need
 
 def test_a_curve_is_one_look_whatever_only_says_how(tmp_path) -> None:
     pools = {(arm, seed): tmp_path / "store" / f"pairs-{seed}" for arm in ("weak", "variance") for seed in range(5)}
-    first = look_at_gold(load("tiny", [*SETTINGS, "check.split=dev"]), pools)
-    again = look_at_gold(load("tiny", [*SETTINGS, "check.split=dev", "resources.micro_batch=2"]), pools)
-    other = look_at_gold(load("tiny", [*SETTINGS, "check.split=dev", "reward_model.members=3"]), pools)
+    first, _ = look_at_gold(load("tiny", [*SETTINGS, "check.split=dev"]), pools)
+    again, _ = look_at_gold(load("tiny", [*SETTINGS, "check.split=dev", "resources.micro_batch=2"]), pools)
+    other, _ = look_at_gold(load("tiny", [*SETTINGS, "check.split=dev", "reward_model.members=3"]), pools)
     assert (first.number, again, other.number) == (1, first, 2)
 
 
