@@ -48,8 +48,8 @@ def require_probes(config: Config) -> None:
 
 
 def look_at_gold(config: Config, pools: Mapping[tuple[str, int], Path]) -> tuple[Standing, Path]:
-    """Pay for the curve: one look, whatever it holds; the same one again is paid for already. Returns it, and the folder
-    of the expert store for what is found pair by pair.
+    """Pay for the curve: one look, whatever it holds; the same one again is paid for already. Returns it, and where in
+    the expert store what is found pair by pair is kept.
 
     Raises ValueError for another project's store, BrokenLedger for a ledger that is not whole.
     """

@@ -104,7 +104,8 @@ def _panel(axes: Axes, cell: Cell, run: Trail) -> None:
 def _edge(axes: Axes, side: str, cell: Cell, other: Cell | None) -> None:
     spine = axes.spines[side]
     spine.set_visible(True)
-    border = other is not None and (other.verdict == FOOLS) != (cell.verdict == FOOLS)
+    known = other is not None and INCONCLUSIVE not in (cell.verdict, other.verdict)
+    border = known and (other.verdict == FOOLS) != (cell.verdict == FOOLS)
     spine.set_linewidth(BORDER if border else 0.5)
     spine.set_color("#000000" if border else "#bbbbbb")
 
