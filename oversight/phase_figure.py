@@ -104,8 +104,8 @@ def _panel(axes: Axes, cell: Cell, run: Trail) -> None:
 def _edge(axes: Axes, side: str, cell: Cell, other: Cell | None) -> None:
     spine = axes.spines[side]
     spine.set_visible(True)
-    known = other is not None and INCONCLUSIVE not in (cell.verdict, other.verdict)
-    border = known and (other.verdict == FOOLS) != (cell.verdict == FOOLS)
+    verdicts = [cell.verdict] if other is None else [cell.verdict, other.verdict]
+    border = INCONCLUSIVE not in verdicts and len({verdict == FOOLS for verdict in verdicts}) == 2
     spine.set_linewidth(BORDER if border else 0.5)
     spine.set_color("#000000" if border else "#bbbbbb")
 
