@@ -170,7 +170,7 @@ def watch(
     What `out` tells of already is not looked at again. One run's models are in memory at a time.
     """
     file, present = out / "alarms.jsonl", dict[str, RunMonitor]()
-    seen = _told(file)
+    seen = told(file)
     while True:
         over = all(one.finished for one in runs)
         for one in runs:
@@ -191,6 +191,10 @@ def watch(
         time.sleep(POLL_SECONDS)
 
 
-def _told(file: Path) -> set[tuple[str, int]]:
-    lines = file.read_text().splitlines() if file.exists() else []
-    return {(record["run"], record["updates"]) for record in map(json.loads, lines)}
+def told(file: Path) -> set[tuple[str, int]]:
+    """What the file says already; a last line that a kill cut off is taken away, and its snapshot read again."""
+    text = file.read_text() if file.exists() else ""
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        file.write_text(whole)
+    return {(record["run"], record["updates"]) for record in map(json.loads, whole.splitlines())}
