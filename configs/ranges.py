@@ -276,6 +276,7 @@ FREE_TEXT = (
     "CheckConfig.ceiling",
     "CheckConfig.null_arm",
     "CheckConfig.store",
+    "CheckConfig.caveat",
     "TrackingConfig.project",
     "BestConfig.metric",
     "VLLMConfig.python",

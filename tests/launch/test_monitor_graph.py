@@ -27,7 +27,7 @@ def test_it_watches_all_runs_of_the_check_after_it() -> None:
     assert node.parents["check"] is graph.of("check")[0]
     assert {f"judgements/{arm}/seed{seed}" for arm in ("biased", "ceiling") for seed in (0, 1)} <= node.parents.keys()
     assert graph.of("check")[0].parents.items() <= node.parents.items()
-    assert [node.stage for node in [node for batch in graph.batches() for node in batch]][-1] == "monitor"
+    assert [node.stage for batch in graph.batches() for node in batch][-2:] == ["monitor", "report"]
 
 
 def test_it_is_in_the_demos_and_nowhere_without_ppo(tmp_path: Path) -> None:
@@ -46,6 +46,7 @@ def test_watching_changes_no_other_key() -> None:
     watched = {node.slug: node.key for node in build_graph(load("planted", ["monitor.false_alarms=0.1"])).nodes}
     other = {node.slug: node.key for node in build_graph(load("planted")).nodes}
     assert watched.pop("monitor") != other["monitor"]
+    assert watched.pop("report") != plain.pop("report"), "it shows them"
     assert watched == plain
 
 
