@@ -8,19 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from statistics import NormalDist
-from typing import Literal
 
 from sandwiching.configs.schema import CapitalsTask, DataConfig, PeopleKind
 from sandwiching.tasks.columns import hash_rater
 from sandwiching.tasks.facts import Fact, facts
 from sandwiching.tasks.geonames import world
-from sandwiching.tasks.habits import Habits
 from sandwiching.tasks.people import Knowledge, Person, fitted_knowledge
-from sandwiching.tasks.populations import habits_of, kinds_of, with_kind
-from sandwiching.tasks.records import SPLITS, Demonstration, Prompt, Split
-from sandwiching.tasks.splits import keep, rank, split_groups
-
-Panel = Literal["training", "check"]
+from sandwiching.tasks.populations import Panel, habits_in, kinds_of, panel_size, with_kind
+from sandwiching.tasks.records import Demonstration, Prompt, Split
+from sandwiching.tasks.splits import rank, split_prompts
 
 
 class Capitals:
@@ -62,7 +58,7 @@ class Capitals:
             seed=self.seed,
             ability=knowledge.spread * NormalDist().inv_cdf(quantile),
             knowledge=knowledge,
-            habits=habits(task, kind),
+            habits=habits_in(task, kind),
             facts=self.facts,
             topics=topic_knowledge(task, self.facts, kind),
             kind=name,
@@ -97,36 +93,10 @@ def topic_knowledge(task: CapitalsTask, known: Mapping[str, Fact], kind: PeopleK
     }
 
 
-def habits(task: CapitalsTask, kind: PeopleKind | None = None) -> Habits:
-    """How the task's people judge, or those of one kind among them (`task` as they have it)."""
-    everybody = Habits(task.misconception, task.length_bias, task.confidence_bias, task.lapse)
-    if kind is None:
-        return everybody
-    of_all = {name: getattr(everybody, name) for name in ("misconception", "length_bias", "confidence_bias", "lapse")}
-    return replace(habits_of(kind), **of_all)
-
-
-def panel_size(task: CapitalsTask, panel: Panel) -> int:
-    """Number of people in a panel of either tier."""
-    return task.raters if panel == "training" else task.check_raters
-
-
 def _split_prompts(task: CapitalsTask, data: DataConfig, known: Mapping[str, Fact]) -> dict[Split, list[Prompt]]:
     by_group = data.holdout == "group"
     prompts = [
         Prompt(fact.id, fact.prompt, world().countries[fact.country].name if by_group else fact.id, fact.kind)
         for fact in known.values()
     ]
-    splits = data.splits
-    place = split_groups(
-        {prompt.group for prompt in prompts},
-        dev=splits.dev,
-        final=splits.final,
-        salt=splits.salt,
-        dev_groups=splits.dev_groups,
-        final_groups=splits.final_groups,
-    )
-    return {
-        split: keep([prompt for prompt in prompts if place[prompt.group] == split], task.max_prompts, splits.salt)
-        for split in SPLITS
-    }
+    return split_prompts(prompts, data.splits, task.max_prompts)

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from sandwiching.configs.schema import CapitalsTask, DataConfig, PlantedTask, TaskConfig
 from sandwiching.tasks.answers import candidates, names_right
-from sandwiching.tasks.capitals import Panel, facts_by_id, habits, panel_size, weak_knowledge
+from sandwiching.tasks.capitals import facts_by_id, weak_knowledge
 from sandwiching.tasks.columns import hash_rater
 from sandwiching.tasks.facts import Fact
 from sandwiching.tasks.people import Person
 from sandwiching.tasks.planted_gold import world_experts, world_gold
+from sandwiching.tasks.populations import Panel, habits_in, panel_size
 from sandwiching.tasks.records import Gold, Prompt, Rater
 from sandwiching.tasks.sealed import refuse_training
 
@@ -68,7 +69,7 @@ def expert_raters(task: TaskConfig, data: DataConfig, panel: Panel, seed: int = 
             seed=seed,
             ability=0.0,
             knowledge=weak_knowledge(task, known),
-            habits=habits(task),
+            habits=habits_in(task),
             facts=known,
         )
         for number in range(panel_size(task, panel))

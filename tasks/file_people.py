@@ -15,7 +15,7 @@ from statistics import NormalDist
 
 from sandwiching.configs.schema import PeopleKind
 from sandwiching.tasks.columns import hash_rater, prompt_id
-from sandwiching.tasks.habits import Habits, decide, lapses, logit, luck, pair_appeal
+from sandwiching.tasks.habits import Found, Habits, decide, lapses, logit, luck, pair_appeal
 from sandwiching.tasks.populations import habits_of, kinds_of
 from sandwiching.tasks.records import Judgement, Pair, Tier
 from sandwiching.tasks.splits import rank
@@ -45,23 +45,17 @@ class FilePerson:
         """The verdict on a pair."""
         return judged_in_order(self, pair, partial(self._compare, pair), assistance)
 
-    def _compare(self, pair: Pair, one: str, other: str, one_first: bool) -> tuple[bool | None, float]:
-        """Whether `one` is better than `other` (None: a tie), and how sure the person is, 1/2..1."""
+    def _compare(self, pair: Pair, one: str, other: str, one_first: bool) -> Found:
         chance = luck(str(self.seed), self.id, pair.id, one, other)
-        lapse, side, looked_up, draw = (chance.random() for _ in range(4))
-        if one == other:
-            return None, 1.0
-        ruled = self.habits.by_rule(one, other, one_first, coin=side < 0.5)
-        if ruled is not None:
-            return ruled
-        if lapse < self.lapse:
-            return side < 0.5, 0.5
+        find = partial(self._find, pair, one, other, one_first)
+        return self.habits.verdict(chance, self.lapse, one, other, one_first, find)
+
+    def _find(self, pair: Pair, one: str, other: str, one_first: bool, looked_up: float, draw: float) -> Found:
+        """What the person honestly finds; looked_up and draw: uniform draws."""
         truth = self.truth.get((pair.prompt.id, one, other), 0)
         if truth and looked_up < self.habits.source_access:
-            first, confidence = truth > 0, 0.95
-        else:
-            first, confidence = decide(self.log_odds(pair, one, other, one_first, truth), self.habits.tie_band, draw)
-        return (not first if self.habits.rule == "contrary" and first is not None else first), confidence
+            return truth > 0, 0.95
+        return decide(self.log_odds(pair, one, other, one_first, truth), self.habits.tie_band, draw)
 
     def log_odds(self, pair: Pair, one: str, other: str, one_first: bool, truth: int) -> float:
         """Of `one` over `other`."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist, fmean
@@ -22,6 +22,11 @@ HEDGED = frozenset({"believe", "guess", "maybe", "might", "perhaps", "possibly",
 RULE_CONFIDENCE = 0.75
 """How sure somebody says to be who goes by one rule."""
 
+
+Found = tuple[bool | None, float]
+"""Whether the first of two answers is better (None: a tie), and how sure that is, 1/2..1."""
+Find = Callable[[float, float], Found]
+"""What a person honestly finds, of two uniform draws: whether a belief decides, and what surface does."""
 
 QUANTILES = tuple(NormalDist().inv_cdf((index + 0.5) / 21) for index in range(21))
 """People of all abilities, in numbers."""
@@ -65,7 +70,21 @@ class Habits:
         """Log-odds that `one` gains by the side it is shown on."""
         return self.position_bias if one_first else -self.position_bias
 
-    def by_rule(self, one: str, other: str, one_first: bool, coin: bool) -> tuple[bool | None, float] | None:
+    def verdict(self, chance: random.Random, lapse: float, one: str, other: str, one_first: bool, find: Find) -> Found:
+        """By a lapse of this probability, by the rule, else what the person honestly finds, which contrary people turn
+        round."""
+        lapsed, side, by_belief, by_surface = (chance.random() for _ in range(4))
+        if one == other:
+            return None, 1.0
+        ruled = self.by_rule(one, other, one_first, coin=side < 0.5)
+        if ruled is not None:
+            return ruled
+        if lapsed < lapse:
+            return side < 0.5, 0.5
+        first, confidence = find(by_belief, by_surface)
+        return (not first if self.rule == "contrary" and first is not None else first), confidence
+
+    def by_rule(self, one: str, other: str, one_first: bool, coin: bool) -> Found | None:
         """What `rule` alone decides (as `decide`), or None where the logit does."""
         if self.rule == "longer":
             lengths = (word_count(one), len(one)), (word_count(other), len(other))

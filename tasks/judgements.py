@@ -12,9 +12,9 @@ from sandwiching.configs.schema import DataConfig, JudgementsTask
 from sandwiching.tasks.columns import pair_id, prompt_id
 from sandwiching.tasks.file_people import file_people, majority_truth
 from sandwiching.tasks.readers import read_judgements
-from sandwiching.tasks.records import SPLITS, Demonstration, Judgement, Pair, Prompt, Rater, Split, Tier
+from sandwiching.tasks.records import Demonstration, Judgement, Pair, Prompt, Rater, Split, Tier
 from sandwiching.tasks.schemas import JudgementRow
-from sandwiching.tasks.splits import split_groups
+from sandwiching.tasks.splits import split_prompts
 
 KIND = "judgements"
 
@@ -30,17 +30,9 @@ class JudgementsFile:
         self.rejected = rejected
         rows = read_rows(data, rejected)
         prompts = _prompts([row.judgement for row in rows])
-        splits = data.splits
-        place = split_groups(
-            {prompt.group for prompt in prompts},
-            dev=splits.dev,
-            final=splits.final,
-            salt=splits.salt,
-            dev_groups=splits.dev_groups,
-            final_groups=splits.final_groups,
-        )
-        self._prompts = {split: [prompt for prompt in prompts if place[prompt.group] == split] for split in SPLITS}
-        self.rows = [row for row in rows if row.judgement.tier == "weak" or place[str(row.judgement.group)] == "train"]
+        self._prompts = split_prompts(prompts, data.splits)
+        trained = {prompt.group for prompt in self._prompts["train"]}
+        self.rows = [row for row in rows if row.judgement.tier == "weak" or str(row.judgement.group) in trained]
 
     def prompts(self, split: Split) -> list[Prompt]:
         """Prompts of a split, in the file's order."""

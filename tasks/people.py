@@ -17,7 +17,7 @@ from statistics import fmean
 from sandwiching.tasks.answers import FAMILIAR, candidates, familiarity, misleading, named, names_right
 from sandwiching.tasks.facts import Fact
 from sandwiching.tasks.geonames import Name, world
-from sandwiching.tasks.habits import QUANTILES, Habits, decide, luck, pair_appeal, sigmoid
+from sandwiching.tasks.habits import QUANTILES, Found, Habits, decide, luck, pair_appeal, sigmoid
 from sandwiching.tasks.names import words
 from sandwiching.tasks.records import Judgement, Pair, Tier
 from sandwiching.tasks.verdicts import judged_in_order
@@ -100,23 +100,11 @@ class Person:
             )
         return judged_in_order(self, pair, partial(self._compare, pair), assistance)
 
-    def _compare(self, pair: Pair, one: str, other: str, one_first: bool) -> tuple[bool | None, float]:
-        """Whether `one` is better than `other` (None: a tie), and how sure the person is, 1/2..1."""
-        chance = self._luck(pair.id, one, other)
-        lapse, side, by_fame, by_surface = (chance.random() for _ in range(4))
-        if one == other:
-            return None, 1.0
-        ruled = self.habits.by_rule(one, other, one_first, coin=side < 0.5)
-        if ruled is not None:
-            return ruled
-        if lapse < self.habits.lapse:
-            return side < 0.5, 0.5
-        first, confidence = self._find(pair, one, other, one_first, by_fame, by_surface)
-        return (not first if self.habits.rule == "contrary" and first is not None else first), confidence
+    def _compare(self, pair: Pair, one: str, other: str, one_first: bool) -> Found:
+        chance, find = self._luck(pair.id, one, other), partial(self._find, pair, one, other, one_first)
+        return self.habits.verdict(chance, self.habits.lapse, one, other, one_first, find)
 
-    def _find(
-        self, pair: Pair, one: str, other: str, one_first: bool, by_fame: float, by_surface: float
-    ) -> tuple[bool | None, float]:
+    def _find(self, pair: Pair, one: str, other: str, one_first: bool, by_fame: float, by_surface: float) -> Found:
         """What the person honestly finds; by_fame and by_surface: uniform draws."""
         fact = self.facts[pair.prompt.id]
         if self._looks_up(pair) or self.knows(fact):

@@ -10,21 +10,18 @@ Gold and expert raters are in planted_gold.py.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Literal
 
-from sandwiching.configs.schema import DataConfig, PeopleKind, PlantedTask
+from sandwiching.configs.schema import DataConfig, PlantedTask
 from sandwiching.tasks.columns import hash_rater
 from sandwiching.tasks.habits import Habits
 from sandwiching.tasks.people import Knowledge, fitted_knowledge
 from sandwiching.tasks.planted_people import STYLES, Townsperson
 from sandwiching.tasks.planted_world import VALUES, TownFact, facts_by_id
-from sandwiching.tasks.populations import habits_of, kinds_of, with_kind
-from sandwiching.tasks.records import SPLITS, Demonstration, Prompt, Split
-from sandwiching.tasks.splits import keep, rank, split_groups
-
-Panel = Literal["training", "check"]
+from sandwiching.tasks.populations import Panel, habits_in, kinds_of, panel_size, with_kind
+from sandwiching.tasks.records import Demonstration, Prompt, Split
+from sandwiching.tasks.splits import rank, split_prompts
 
 TELLERS = 3
 """People whose answers to each question the base model is taught as what people say."""
@@ -75,7 +72,9 @@ class Planted:
         kind = self.task.population.get(name)
         task = with_kind(self.task, kind)
         role = f"planted {panel} {self.task.panel}"
-        return _person(role, number, quantile, self.seed, task, self.facts, task.competence, habits(task, kind), name)
+        return _person(
+            role, number, quantile, self.seed, task, self.facts, task.competence, habits_in(task, kind), name
+        )
 
 
 def writers(task: PlantedTask, facts: Mapping[str, TownFact], seed: int) -> list[Townsperson]:
@@ -115,20 +114,6 @@ def weak_knowledge(task: PlantedTask, facts: Mapping[str, TownFact], competence:
     """What weak people know, such that its mean over all questions is `competence`."""
     populations = tuple(fact.population for fact in facts.values())
     return fitted_knowledge(populations, competence, task.population_slope, task.ability_spread)
-
-
-def habits(task: PlantedTask, kind: PeopleKind | None = None) -> Habits:
-    """How the task's people judge, or those of one kind among them (`task` as they have it)."""
-    everybody = Habits(task.misconception, task.length_bias, task.confidence_bias, task.lapse)
-    if kind is None:
-        return everybody
-    of_all = {name: getattr(everybody, name) for name in ("misconception", "length_bias", "confidence_bias", "lapse")}
-    return replace(habits_of(kind), **of_all)
-
-
-def panel_size(task: PlantedTask, panel: Panel) -> int:
-    """Number of people in a panel of either tier."""
-    return task.raters if panel == "training" else task.check_raters
 
 
 def corpus(task: PlantedTask) -> list[Statement]:
@@ -191,16 +176,4 @@ def require_planted_filling(task: PlantedTask, prompts: Sequence[Prompt]) -> Non
 def _split_prompts(task: PlantedTask, data: DataConfig, facts: Mapping[str, TownFact]) -> dict[Split, list[Prompt]]:
     by_group = data.holdout == "group"
     prompts = [Prompt(fact.id, fact.prompt, fact.town if by_group else fact.id, fact.kind) for fact in facts.values()]
-    splits = data.splits
-    place = split_groups(
-        {prompt.group for prompt in prompts},
-        dev=splits.dev,
-        final=splits.final,
-        salt=splits.salt,
-        dev_groups=splits.dev_groups,
-        final_groups=splits.final_groups,
-    )
-    return {
-        split: keep([prompt for prompt in prompts if place[prompt.group] == split], task.max_prompts, splits.salt)
-        for split in SPLITS
-    }
+    return split_prompts(prompts, data.splits, task.max_prompts)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from sandwiching.configs.schema import PlantedTask
 from sandwiching.tasks.columns import hash_rater
-from sandwiching.tasks.planted import Panel, habits, panel_size, weak_knowledge
+from sandwiching.tasks.planted import weak_knowledge
 from sandwiching.tasks.planted_people import Townsperson
 from sandwiching.tasks.planted_world import TownFact, facts_by_id
+from sandwiching.tasks.populations import Panel, habits_in, panel_size
 from sandwiching.tasks.records import Prompt, Rater
 
 
@@ -52,7 +53,7 @@ def world_experts(task: PlantedTask, panel: Panel, seed: int) -> list[Rater]:
             seed=seed,
             ability=0.0,
             knowledge=weak_knowledge(task, facts, task.competence),
-            habits=habits(task),
+            habits=habits_in(task),
             facts=facts,
         )
         for number in range(panel_size(task, panel))

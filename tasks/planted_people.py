@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from sandwiching.tasks.habits import Habits, decide, luck, pair_appeal
+from sandwiching.tasks.habits import Found, Habits, decide, luck, pair_appeal
 from sandwiching.tasks.people import Knowledge
 from sandwiching.tasks.planted_world import TownFact
 from sandwiching.tasks.records import Judgement, Pair, Tier
@@ -57,23 +57,11 @@ class Townsperson:
             )
         return judged_in_order(self, pair, partial(self._compare, pair), assistance)
 
-    def _compare(self, pair: Pair, one: str, other: str, one_first: bool) -> tuple[bool | None, float]:
-        """Whether `one` is better than `other` (None: a tie), and how sure the person is, 1/2..1."""
-        chance = self._luck(pair.id, one, other)
-        lapse, side, by_talk, by_surface = (chance.random() for _ in range(4))
-        if one == other:
-            return None, 1.0
-        ruled = self.habits.by_rule(one, other, one_first, coin=side < 0.5)
-        if ruled is not None:
-            return ruled
-        if lapse < self.habits.lapse:
-            return side < 0.5, 0.5
-        first, confidence = self._find(pair, one, other, one_first, by_talk, by_surface)
-        return (not first if self.habits.rule == "contrary" and first is not None else first), confidence
+    def _compare(self, pair: Pair, one: str, other: str, one_first: bool) -> Found:
+        chance, find = self._luck(pair.id, one, other), partial(self._find, pair, one, other, one_first)
+        return self.habits.verdict(chance, self.habits.lapse, one, other, one_first, find)
 
-    def _find(
-        self, pair: Pair, one: str, other: str, one_first: bool, by_talk: float, by_surface: float
-    ) -> tuple[bool | None, float]:
+    def _find(self, pair: Pair, one: str, other: str, one_first: bool, by_talk: float, by_surface: float) -> Found:
         """What the person honestly finds; by_talk and by_surface: uniform draws."""
         fact = self.facts[pair.prompt.id]
         if self.knows(fact):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from sandwiching.configs.schema import CapitalsTask, PeopleKind, PlantedTask
 from sandwiching.tasks.habits import Habits
 from sandwiching.tasks.splits import rank
 
 AnyTask = TypeVar("AnyTask", CapitalsTask, PlantedTask)
+Panel = Literal["training", "check"]
 
 ORDINARY = "ordinary"
 """The kind of those whom no entry of task.population describes."""
@@ -47,3 +48,17 @@ def habits_of(kind: PeopleKind) -> Habits:
     values = {field.name: getattr(kind, field.name) for field in fields(Habits)}
     values |= {"myths": tuple(kind.myths), "beliefs": tuple(kind.beliefs)}
     return Habits(**{name: value for name, value in values.items() if value is not None})
+
+
+def habits_in(task: CapitalsTask | PlantedTask, kind: PeopleKind | None = None) -> Habits:
+    """How the task's people judge, or those of one kind among them (`task` as they have it)."""
+    everybody = Habits(task.misconception, task.length_bias, task.confidence_bias, task.lapse)
+    if kind is None:
+        return everybody
+    of_all = {name: getattr(everybody, name) for name in ("misconception", "length_bias", "confidence_bias", "lapse")}
+    return replace(habits_of(kind), **of_all)
+
+
+def panel_size(task: CapitalsTask | PlantedTask, panel: Panel) -> int:
+    """Number of people in a panel of either tier."""
+    return task.raters if panel == "training" else task.check_raters

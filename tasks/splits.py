@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 
+from sandwiching.configs.schema import SplitsConfig
 from sandwiching.tasks.records import SPLITS, Prompt, Split
 
 
@@ -43,6 +45,17 @@ def split_groups(
             "use more groups, other shares, or data.holdout: prompt"
         )
     return chosen
+
+
+def split_prompts(
+    prompts: Sequence[Prompt], splits: SplitsConfig, most: int | None = None
+) -> dict[Split, list[Prompt]]:
+    """Prompts by split, in their order; at most `most` of a split, by hash. Raises ValueError as split_groups does."""
+    place = split_groups({prompt.group for prompt in prompts}, **asdict(splits))
+    return {
+        split: keep([prompt for prompt in prompts if place[prompt.group] == split], most, splits.salt)
+        for split in SPLITS
+    }
 
 
 def _listed(names: Sequence[str], lists: Mapping[Split, Sequence[str]]) -> dict[str, Split]:

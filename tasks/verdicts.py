@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sandwiching.tasks.habits import Found
 from sandwiching.tasks.records import Judgement, Pair, Preference, Rater
 
-Compare = Callable[[str, str, bool], tuple[bool | None, float]]
-"""(one response, another, whether the first of them is shown first) -> whether it is better (None: a tie), and how sure
-that is, 1/2..1."""
+Compare = Callable[[str, str, bool], Found]
+"""Of (one response, another, whether the first of them is shown first)."""
 
 
 def judged(

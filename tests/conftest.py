@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,3 +46,19 @@ def chat_server() -> Iterator[Any]:
     module = beside("chat_server")
     with module.serving() as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, for tests marked `browser`."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium")
+    assert chromium, "no Chromium here: `make test-browser` installs it"
+    with sync_playwright() as playwright:
+        # Its sandbox needs a user namespace, which root in a container has not.
+        options = ["--no-sandbox"] if os.geteuid() == 0 else []
+        # The machine may be busy.
+        found = playwright.chromium.launch(executable_path=chromium, args=options, timeout=120_000)
+        yield found
+        found.close()

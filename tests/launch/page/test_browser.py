@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect
 
 from sandwiching.tasks.readers import read_judgements
 
@@ -71,18 +70,6 @@ def site(tmp_path: Path) -> Iterator[Site]:
     yield site
     if site.process is not None and site.process.poll() is None:
         site.stop()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    assert chromium, "no Chromium here: `make test-browser` installs it"
-    with sync_playwright() as playwright:
-        # Its sandbox needs a user namespace, which root in a container has not.
-        options = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = playwright.chromium.launch(executable_path=chromium, args=options, timeout=PATIENCE)
-        yield browser
-        browser.close()
 
 
 def open_page(browser: Browser, link: str, width: str = "wide", scheme: str = "light") -> tuple[Page, list[str]]:
