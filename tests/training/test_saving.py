@@ -40,8 +40,9 @@ class Slow(BackgroundFiles):
 
 def save(saver: Saver, files: BackgroundFiles, step: int, state: torch.Tensor, **record: float) -> None:
     temporary = saver.begin(step)
-    files.save({"state": state}, temporary / "state.pt")
+    # Before the state, which may fill the disk at once.
     MetricsLog(temporary / checkpoints.RECORD).write({"step": step, **record})
+    files.save({"state": state}, temporary / "state.pt")
     saver.end(temporary, step)
 
 
