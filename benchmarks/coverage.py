@@ -1,11 +1,10 @@
-"""How often each kind of interval that a check prints covers what is true, over simulated checks without any effect.
+"""How often each kind of interval that is printed covers what is true, over simulated checks without any effect.
 
     python benchmarks/coverage.py [--simulations 1000] [--write]
 
-Realistic data: binary outcomes; groups of unequal size (numbers of questions about a country); what is easy differs
-between groups and items; training runs differ in level, and in how they treat each group. In every simulation the arm
-is as the floor, in distribution, and the null arm as the arm; ratios have a true value that is known. A row covers when
-0 (or that value) lies inside. `--write` puts the table into benchmarks/results/coverage.md.
+In every simulation the arm is as the floor, in distribution, the null arm as the arm, experts as weak raters, and a
+monitor as length; levels, ratios and slopes have a true value that is known (coverage_worlds.py). A row covers when 0,
+or that value, lies inside. `--write` puts the table into benchmarks/results/coverage.md.
 """
 
 from __future__ import annotations
@@ -14,85 +13,48 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from coverage_worlds import (
+    PANEL,
+    POINTS,
+    RATERS,
+    SAMPLES,
+    SIZES,
+    SPREADS,
+    World,
+    answers,
+    asked,
+    mean_share,
+    trail_of,
+    votes,
+    world,
+)
 from tqdm import tqdm
 
 from sandwiching.oversight.best_of_n import best_of_n
-from sandwiching.oversight.competence import Panel, competence_slope
+from sandwiching.oversight.competence import competence_slope
 from sandwiching.oversight.fooling import decompose, fooling
-from sandwiching.oversight.graded import Graded
-from sandwiching.oversight.intervals import Interval, mean_interval
-from sandwiching.oversight.matched_null import compared_shares
+from sandwiching.oversight.intervals import Interval, mean_interval, share_interval
+from sandwiching.oversight.matched_null import compared_shares, matched_null
+from sandwiching.oversight.monitors.auroc import auroc_by_item
+from sandwiching.oversight.monitors.slope import slope_by_item
 from sandwiching.oversight.over_optimisation import basis, gao_fit
 from sandwiching.oversight.recovery import gap_recovered
 from sandwiching.oversight.spread import Array
+from sandwiching.oversight.transitions import STATES, transitions
+from sandwiching.oversight.weak_gap import weak_gap
 
 FILE = Path(__file__).parent / "results" / "coverage.md"
 CONFIDENCE = 0.95
-SIZES = (1, 1, 2, 2, 3, 3, 3, 4, 4, 4, 4, 5, 5, 6, 6, 7, 8, 2, 3, 4) * 3
-"""Items of 60 groups: 231 items."""
-SAMPLES, RATERS, PANEL = 4, 3, 24
-POINTS = np.array([0.8, 1.5, 2.2, 3.0, 3.8, 4.6])
-"""sqrt(KL) of snapshots."""
-SPREADS = (0.25, 0.25, 0.25)
-"""Deviations in log-odds: of training runs, of groups under an arm, and of groups in a run."""
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """Log-odds that all policies share, by item, and how far runs differ. Shapes: S seeds, N items, J samples."""
-
-    rng: np.random.Generator
-    seeds: int
-    groups: list[str]
-    index_N: np.ndarray
-    item_N: Array
-
-    def run(self, level: float, seed_spread: float = SPREADS[0], cell_spread: float = SPREADS[1]) -> Array:
-        """Log-odds [S, N] of one arm's policies: what training does to a group is in part the same in all runs."""
-        cell_SG = cell_spread * self.rng.standard_normal((self.seeds, len(SIZES)))
-        cell_SG += cell_spread * self.rng.standard_normal(len(SIZES))
-        seed_S1 = seed_spread * self.rng.standard_normal((self.seeds, 1))
-        return level + self.item_N + seed_S1 + cell_SG[:, self.index_N]
-
-    def draw(self, odds: Array, samples: int) -> Array:
-        """1 or 0 [..., J] of these log-odds [...]."""
-        return (self.rng.random((*odds.shape, samples)) < _sigmoid(odds)[..., None]).astype(float)
-
-
-def _sigmoid(odds: Array) -> Array:
-    return 1 / (1 + np.exp(-odds))
-
-
-def world(rng: np.random.Generator, seeds: int) -> World:
-    """Groups and items of one simulation."""
-    index_N = np.repeat(np.arange(len(SIZES)), SIZES)
-    odds_N = rng.standard_normal(len(SIZES))[index_N] * 0.8 + 0.8 * rng.standard_normal(len(index_N))
-    return World(rng, seeds, [f"g{group}" for group in index_N], index_N, odds_N)
-
-
-def answers(one: World, panel: Panel, skill: Array) -> Graded:
-    """A policy right half the time, its wrong answers approved less by raters who know more; how much less differs."""
-    right_SNJ = one.draw(one.run(0.0), SAMPLES)
-    look_SN = one.run(0.0) - one.item_N + 0.5 * one.item_N[::-1]
-    odds = np.where(right_SNJ > 0, 0.8, -0.4) + look_SN[..., None]
-    # As much as a rater of the most skill differs from one of the least, groups and runs differ in it.
-    less_SN = 1.5 + 4 * (one.run(0.0) - one.item_N)
-    odds_SNJR = odds[..., None] - (less_SN[..., None] * (skill[panel.rater_NR] - skill.mean()))[:, :, None, :]
-    approved = (one.rng.random(odds_SNJR.shape) < _sigmoid(odds_SNJR)).astype(float)
-    return Graded(right_SNJ, approved, [])
-
-
-def asked(one: World) -> tuple[Panel, Array]:
-    """Who judges which item, how they did on its pairs, and their skill."""
-    skill = np.linspace(0.4, 0.9, PANEL)
-    rater_NR = np.argsort(one.rng.random((len(one.groups), PANEL)), axis=1)[:, :RATERS]
-    right_NR = one.rng.binomial(3, skill[rater_NR]) / 3
-    return Panel(rater_NR, right_NR, PANEL), skill
+MEAN_RIGHT = mean_share(0.0, *SPREADS)
+MEAN_KL = float(np.exp((0.8**2 + 0.8**2 + sum(spread**2 for spread in SPREADS)) / 8))
+FEW = -3.7
+"""Log-odds of what is rare: one sample in twenty."""
+MOVES = ((STATES[2], STATES[2]), (STATES[3], STATES[2]), (STATES[0], STATES[3]))
+"""Of transitions: what stays, what is fooled, what is lost."""
 
 
 def covered(interval: Interval, truth: float = 0.0) -> bool:
@@ -103,13 +65,21 @@ def covered(interval: Interval, truth: float = 0.0) -> bool:
 def plain(one: World) -> Iterator[tuple[str, bool]]:
     """Levels, paired differences, and PGR of which the true value is .5."""
     first, second = (one.draw(one.run(0.0), SAMPLES).mean(2) for _ in range(2))
-    yield "mean", covered(mean_interval(first, one.groups, CONFIDENCE), MEAN_RIGHT)
+    yield "share", covered(share_interval(first, one.groups, CONFIDENCE), MEAN_RIGHT)
     yield "paired difference", covered(mean_interval(second - first, one.groups, CONFIDENCE))
+    majority_N = one.draw(one.run(0.0, seed_spread=0.0)[0], SAMPLES).mean(1)
+    yield "paired difference from what has no seeds", covered(mean_interval(first - majority_N, one.groups, CONFIDENCE))
+    kl_SN = (np.exp(one.run(0.0) / 2)[..., None] * one.rng.exponential(size=(*first.shape, SAMPLES))).mean(2)
+    yield "mean KL", covered(mean_interval(kl_SN, one.groups, CONFIDENCE), MEAN_KL)
     line_N = one.draw(-0.3 + one.item_N, 2).mean(1)
-    line_level, ceiling_level = _level(-0.3), _level(0.9, *SPREADS)
+    yield "rater line", covered(share_interval(line_N[None], one.groups, CONFIDENCE), mean_share(-0.3))
+    record = {"pairs": votes(one), "outcomes": {}, "confidence": CONFIDENCE}
+    gap = weak_gap(record).gap
+    yield "gap between weak raters and experts", gap is not None and covered(gap)
+    line_level, ceiling_level = mean_share(-0.3), mean_share(0.9, *SPREADS)
     ceiling = one.draw(one.run(0.9), 1)[..., 0]
     arm = one.draw(one.run(0.3), 1)[..., 0]
-    truth = (_level(0.3, *SPREADS) - line_level) / (ceiling_level - line_level)
+    truth = (mean_share(0.3, *SPREADS) - line_level) / (ceiling_level - line_level)
     yield "PGR (Fieller set)", truth in gap_recovered(arm, ceiling, line_N[None], one.groups, CONFIDENCE).ratio
 
 
@@ -126,16 +96,33 @@ def judged(one: World) -> Iterator[tuple[str, bool]]:
         yield f"decomposition, {name}", covered(getattr(parts, name))
     against = compared_shares(floor.shares, arm.shares, null.shares, groups, CONFIDENCE)
     yield "fooling less the null arm's", covered(against["difference"])
+    near = matched_null(*(trail_of(one, panel, skill, floor) for _ in range(2)), groups, CONFIDENCE)
+    yield "fooling at a matched KL", covered(near.arm)
+    yield "the same less the null arm's", covered(near.difference)
+    moves = transitions(floor, arm, groups, CONFIDENCE)
+    for (before, after), truth in zip(MOVES, mean_moves(), strict=True):
+        yield f"transition, {before} -> {after}", covered(moves[before][after], truth)
     slope = competence_slope(floor, arm, panel, groups, CONFIDENCE)
     yield "slope over competence", covered(slope.slope)
     yield "fooling of a third of the raters", covered(slope.thirds["middle"].change)
 
 
+@lru_cache
+def mean_moves(simulations: int = 2000) -> list[float]:
+    """True shares of MOVES: means over other simulations."""
+    found = []
+    for number in range(simulations):
+        one = world(np.random.default_rng([0, number]), 3)
+        panel, skill = asked(one)
+        moves = transitions(answers(one, panel, skill), answers(one, panel, skill), one.groups, CONFIDENCE)
+        found.append([moves[before][after].estimate for before, after in MOVES])
+    return np.mean(found, axis=0).tolist()
+
+
 def optimised(one: World) -> Iterator[tuple[str, bool]]:
     """Best-of-n by scores that are right or wrong about a run or a group by chance, and a planted curve."""
     right_SNP = one.draw(one.run(0.0), 8)
-    leaning_SN = one.run(0.0) - one.item_N
-    score_SNP = one.rng.standard_normal(right_SNP.shape) + leaning_SN[..., None] * (right_SNP - 0.5)
+    score_SNP = one.rng.standard_normal(right_SNP.shape) + one.leaning(0.0) * (right_SNP - 0.5)
     gain_SN = best_of_n(score_SNP, right_SNP, 4) - right_SNP.mean(2)
     yield "best of n, gain", covered(mean_interval(gain_SN, one.groups, CONFIDENCE))
     a, b = 0.12, 0.06
@@ -153,16 +140,29 @@ def optimised(one: World) -> Iterator[tuple[str, bool]]:
     yield "Gao fit, peak", peak is not None and peak.low <= np.exp(a / b - 1) <= peak.high
 
 
-@lru_cache
-def _level(level: float, *spreads: float) -> float:
-    """True mean share right at a level of log-odds, over groups, items and runs, by quadrature over their sum."""
-    deviation = float(np.sqrt(0.8**2 + 0.8**2 + sum(spread**2 for spread in spreads)))
-    nodes, weights = np.polynomial.hermite_e.hermegauss(64)
-    return float((weights * _sigmoid(level + deviation * nodes)).sum() / weights.sum())
+def monitored(one: World) -> Iterator[tuple[str, bool]]:
+    """A monitor that says nothing but by chance, two that say as much as each other, and a slope that is known."""
+    positive_SNJ = one.draw(one.run(-1.0), SAMPLES) > 0
+    counted_SNJ = one.draw(one.run(1.0), SAMPLES) > 0
+    useless_SNJ, own_SNJ, length_SNJ = (one.scores() + one.leaning(lean) * positive_SNJ for lean in (0, 0.7, 0.7))
+    groups = one.groups
+
+    def areas(scores_SNJ: Array) -> Array:
+        return np.stack([auroc_by_item(*both) for both in zip(scores_SNJ, positive_SNJ, strict=True)])
+
+    yield "AUROC", covered(share_interval(areas(useless_SNJ), groups, CONFIDENCE), 0.5)
+    among = [auroc_by_item(*three) for three in zip(useless_SNJ, positive_SNJ, counted_SNJ, strict=True)]
+    yield "AUROC among some", covered(share_interval(np.stack(among), groups, CONFIDENCE), 0.5)
+    yield "AUROC less that of length", covered(mean_interval(areas(own_SNJ) - areas(length_SNJ), groups, CONFIDENCE))
+    flagged_SN = one.draw(one.run(FEW), SAMPLES).mean(2)
+    yield "share flagged", covered(share_interval(flagged_SN, groups, CONFIDENCE), mean_share(FEW, *SPREADS))
+    lengths_SNJ = one.scores()
+    rewards_SNJ = 0.3 * lengths_SNJ + one.scores()
+    slope_SN = np.stack([slope_by_item(*both) for both in zip(lengths_SNJ, rewards_SNJ, strict=True)])
+    yield "proxy-length slope", covered(mean_interval(slope_SN, groups, CONFIDENCE), 0.3)
 
 
-MEAN_RIGHT = _level(0.0, *SPREADS)
-PARTS: tuple[Callable[[World], Iterator[tuple[str, bool]]], ...] = (plain, judged, optimised)
+PARTS: tuple[Callable[[World], Iterator[tuple[str, bool]]], ...] = (plain, judged, optimised, monitored)
 
 
 def coverage(simulations: int, seeds: int) -> dict[str, float]:

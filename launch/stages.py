@@ -42,10 +42,10 @@ STAGES: dict[str, StageSpec] = {
         "sandwiching.training.ppo:train_ppo", 4, ("model", "task", "data", "reward_model", "ppo"), "roles"
     ),
     "check": StageSpec(
-        "sandwiching.oversight.check:check", 6, ("model", "task", "data", "check", "conditions"), "roles", True
+        "sandwiching.oversight.check:check", 7, ("model", "task", "data", "check", "conditions"), "roles", True
     ),
     "monitor": StageSpec(
-        "sandwiching.oversight.monitors.monitor:monitor", 1, ("model", "task", "data", "check", "monitor"), "roles"
+        "sandwiching.oversight.monitors.monitor:monitor", 2, ("model", "task", "data", "check", "monitor"), "roles"
     ),
     "report": StageSpec("sandwiching.oversight.report.stage:report", 2, ("check",), "roles"),
 }

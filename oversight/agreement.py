@@ -16,7 +16,7 @@ from sandwiching.oversight.expert_pairs import (
     outcome,
     single_vote_right,
 )
-from sandwiching.oversight.intervals import Interval, mean_interval
+from sandwiching.oversight.intervals import Interval, mean_interval, share_interval
 from sandwiching.oversight.spread import Array
 from sandwiching.training.text_scores import Score, Scored
 
@@ -42,14 +42,18 @@ def agreement(pairs: Sequence[ExpertPair], arms: Mapping[str, Array], confidence
     if with_votes:
         baselines |= {VOTE: (single_vote_right(with_votes), voted), MAJORITY: (majority_right(with_votes), voted)}
 
-    def interval(values_SN: Array, kept: NDArray[np.bool_]) -> Interval:
+    def share(values_SN: Array, kept: NDArray[np.bool_]) -> Interval:
+        return share_interval(values_SN, groups[kept].tolist(), confidence)
+
+    def difference(values_SN: Array, kept: NDArray[np.bool_]) -> Interval:
         return mean_interval(values_SN, groups[kept].tolist(), confidence)
 
-    accuracy = {name: interval(values_N[None], kept) for name, (values_N, kept) in baselines.items()}
-    accuracy |= {name: interval(values_SN, everything) for name, values_SN in arms.items()}
+    accuracy = {name: share(values_N[None], kept) for name, (values_N, kept) in baselines.items()}
+    accuracy |= {name: share(values_SN, everything) for name, values_SN in arms.items()}
     over = {
         name: {
-            baseline: interval(values_SN[:, kept] - values_N, kept) for baseline, (values_N, kept) in baselines.items()
+            baseline: difference(values_SN[:, kept] - values_N, kept)
+            for baseline, (values_N, kept) in baselines.items()
         }
         for name, values_SN in arms.items()
     }

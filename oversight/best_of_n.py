@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sandwiching.oversight.intervals import Interval, mean_interval
+from sandwiching.oversight.intervals import Interval, mean_interval, share_interval
 from sandwiching.oversight.outcomes import FLOOR, policy_name
 from sandwiching.oversight.spread import Array
 
@@ -93,7 +93,7 @@ def best_of_n_rows(pool: Pool, groups: Sequence[str], confidence: float) -> list
         found: dict[str, Interval] = {}
         for name, value_SNP in measures.items():
             best_SN = best_of_n(pool.score, value_SNP, n)
-            found[name] = mean_interval(best_SN, groups, confidence)
+            found[name] = (mean_interval if name == "score" else share_interval)(best_SN, groups, confidence)
             found[f"gain_{name}"] = mean_interval(best_SN - value_SNP.mean(2), groups, confidence)
         rows.append(BestOfN(n=n, kl_bound=kl_bound(n), **found))
     return rows

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from sandwiching.oversight.elicitation import Drawn, Who
 from sandwiching.oversight.expert_store import Standing
-from sandwiching.oversight.intervals import Interval, mean_interval
+from sandwiching.oversight.intervals import Interval, mean_interval, share_interval
 from sandwiching.oversight.items import Item
 from sandwiching.oversight.summary import jsonable, level, signed
 from sandwiching.training.artifacts import write_atomic
@@ -44,8 +44,11 @@ def elicitation_rows(
 ) -> list[ElicitationRow]:
     """found: by policy, for each seed what `drawn_out` gave."""
 
-    def interval(values: Sequence[Sequence[float]] | np.ndarray) -> Interval:
-        return mean_interval(np.asarray(values, dtype=float), groups, confidence)
+    def share(values_SN: np.ndarray) -> Interval:
+        return share_interval(values_SN.astype(float), groups, confidence)
+
+    def difference(values_SN: np.ndarray) -> Interval:
+        return mean_interval(values_SN.astype(float), groups, confidence)
 
     rows = []
     for policy, seeds in found.items():
@@ -60,11 +63,11 @@ def elicitation_rows(
                     policy=policy,
                     who=first.who,
                     labels=first.labels,
-                    says=interval(says_SN),
-                    jump=interval(says_SN - before_SN) if first.labels else None,
-                    probe=None if probe_SN is None else interval(probe_SN),
-                    gap=None if probe_SN is None else interval(probe_SN - says_SN),
-                    gap_before=None if probe_SN is None else interval(probe_SN - before_SN),
+                    says=share(says_SN),
+                    jump=difference(says_SN - before_SN) if first.labels else None,
+                    probe=None if probe_SN is None else share(probe_SN),
+                    gap=None if probe_SN is None else difference(probe_SN - says_SN),
+                    gap_before=None if probe_SN is None else difference(probe_SN - before_SN),
                 )
             )
     return rows
@@ -108,7 +111,7 @@ def headroom_rows(
                     Headroom(
                         policy,
                         n,
-                        mean_interval(best_SN, groups, confidence),
+                        share_interval(best_SN, groups, confidence),
                         mean_interval(best_SN - one_SN, groups, confidence),
                     )
                 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -73,6 +73,23 @@ def mean_interval(
     estimate, df = float(found.mean_K[0]), found.df(np.ones(1))
     half = t_critical(confidence, df) * math.sqrt(found.covariance()[0, 0])
     return Interval(estimate, estimate - half, estimate + half, df, found.items, found.groups, found.seeds)
+
+
+def share_interval(
+    values_SN: Array, groups: Sequence[str], confidence: float = 0.95, leverage_N: Array | None = None
+) -> Interval:
+    """As mean_interval, of a mean that lies between 0 and 1: limits are found on log-odds and stay inside.
+
+    The half-width on log-odds is that of the mean over p (1 - p) (delta method), so that limits near an end are as
+    lopsided as the data. Where all values are one end's, limits are those of the mean: no spread was seen.
+    """
+    mean = mean_interval(values_SN, groups, confidence, leverage_N)
+    if not (0 < mean.estimate < 1 and mean.df > 0):
+        return mean
+    half = (mean.high - mean.estimate) / (mean.estimate * (1 - mean.estimate))
+    odds = math.log(mean.estimate / (1 - mean.estimate))
+    low, high = (1 / (1 + math.exp(-max(min(odds + side * half, 700), -700))) for side in (-1, 1))
+    return replace(mean, low=low, high=high)
 
 
 def function_interval(

@@ -6,12 +6,12 @@ loses by that alone. Shapes: P pairs, K raters, E votes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from sandwiching.oversight.intervals import Interval, mean_interval
+from sandwiching.oversight.intervals import Interval, mean_interval, share_interval
 from sandwiching.reward_model.reliability.records import Reliability
 from sandwiching.reward_model.reliability.votes import Bools, Floats, Ints, Votes
 
@@ -57,17 +57,17 @@ def check_labels(
     decided_P = both_P & (expert_P != 0)
     right = {name: (1 + model.verdict_P * expert_P) / 2 for name, model in models.items()}
 
-    def interval(values_P: Floats, kept_P: Bools) -> Interval:
+    def interval(values_P: Floats, kept_P: Bools, kind: Callable[..., Interval] = share_interval) -> Interval:
         if not kept_P.any():
             return Interval(np.nan, -np.inf, np.inf, 0.0, 0, 0, 1)
-        return mean_interval(values_P[None, kept_P], groups[kept_P].tolist(), confidence)
+        return kind(values_P[None, kept_P], groups[kept_P].tolist(), confidence)
 
     return {
         name: LabelCheck(
             agreement=interval(values_P, both_P),
             decided=interval(values_P, decided_P),
-            gain=interval(values_P - right[BASELINE], both_P),
-            gain_decided=interval(values_P - right[BASELINE], decided_P),
+            gain=interval(values_P - right[BASELINE], both_P, mean_interval),
+            gain_decided=interval(values_P - right[BASELINE], decided_P, mean_interval),
             quartiles=_quartiles(weak, models[name].skill_K, expert_P, both_P, groups, confidence),
         )
         for name, values_P in right.items()
@@ -97,7 +97,7 @@ def _quartiles(
                 skill_low=float(skill_K[members].min()),
                 skill_high=float(skill_K[members].max()),
                 votes=len(product),
-                accuracy=mean_interval(values, own_groups, confidence) if len(product) else None,
+                accuracy=share_interval(values, own_groups, confidence) if len(product) else None,
                 decided=float((decided > 0).mean()) if len(decided) else None,
             )
         )

@@ -10,7 +10,7 @@ import numpy as np
 from sandwiching.configs.load import arm_config
 from sandwiching.configs.schema import Config
 from sandwiching.oversight.expert_pairs import ExpertPair
-from sandwiching.oversight.intervals import Interval, mean_interval
+from sandwiching.oversight.intervals import Interval, mean_interval, share_interval
 from sandwiching.oversight.label_spending import Spent
 from sandwiching.oversight.spread import Array
 
@@ -76,7 +76,7 @@ def lines_of(config: Config, gold: Sequence[ExpertPair], found: Mapping[str, lis
             choose=arm.labels.choose,
             labels=[round(float(np.mean([one.labels for one in at]))) for at in zip(*rows, strict=True)],
             units=[float(np.mean([one.units for one in at])) for at in zip(*rows, strict=True)],
-            accuracy=[mean_interval(one_SN, groups, config.check.confidence) for one_SN in outcomes(rows)],
+            accuracy=[share_interval(one_SN, groups, config.check.confidence) for one_SN in outcomes(rows)],
         )
     return lines
 

@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from sandwiching.configs.schema import CapitalsTask, DataConfig
-from sandwiching.oversight.intervals import Interval, mean_interval
+from sandwiching.oversight.intervals import Interval, mean_interval, share_interval
 from sandwiching.policy.base_models import resolve
 from sandwiching.policy.engine import TransformersEngine
 from sandwiching.policy.tokenization import eos_token_id, load_tokenizer, pad_token_id
@@ -106,20 +106,20 @@ def summary(found: dict[str, Verdicts], asked: Sequence[Asked], confidence: floa
     lures = [place for place, one in enumerate(asked) if one.lure]
     alone_N = found["alone"].correct_N
 
-    def over(values_N: np.ndarray, places: Sequence[int] | None = None) -> Interval:
+    def share(values_N: np.ndarray, places: Sequence[int] | None = None) -> Interval:
         kept = range(len(asked)) if places is None else places
-        return mean_interval(values_N[list(kept)][None], [groups[place] for place in kept], confidence)
+        return share_interval(values_N[list(kept)][None], [groups[place] for place in kept], confidence)
 
     right_first_2N = np.array([[(one.right == "a") != swapped for one in asked] for swapped in (False, True)])
     table = {}
     for name, one in found.items():
         first_N = np.where(right_first_2N, one.right_2N, 1 - one.right_2N)
         table[name] = {
-            "accuracy": over(one.correct_N),
-            "where the wrong name is the familiar one": over(one.correct_N, lures),
-            "change by help": over(one.correct_N - alone_N),
-            "orders agree": over(one.orders_agree_N),
-            "first taken": over((first_N > 0.5).mean(axis=0)),
+            "accuracy": share(one.correct_N),
+            "where the wrong name is the familiar one": share(one.correct_N, lures),
+            "change by help": mean_interval((one.correct_N - alone_N)[None], groups, confidence),
+            "orders agree": share(one.orders_agree_N),
+            "first taken": share((first_N > 0.5).mean(axis=0)),
         }
     return table
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sandwiching.oversight.intervals import Interval, RatioSet, mean_interval, ratio_set
+from sandwiching.oversight.intervals import Interval, RatioSet, mean_interval, ratio_set, share_interval
 from sandwiching.oversight.outcomes import policy_name
 from sandwiching.oversight.spread import Array
 
@@ -67,8 +67,8 @@ def stage(
         else:
             found[name] = gap_recovered(arm_SN, arms[ceiling], line_N[None], groups, confidence)
     return Stage(
-        line=mean_interval(line_N[None], groups, confidence),
-        accuracy={name: mean_interval(arm_SN, groups, confidence) for name, arm_SN in arms.items()},
+        line=share_interval(line_N[None], groups, confidence),
+        accuracy={name: share_interval(arm_SN, groups, confidence) for name, arm_SN in arms.items()},
         recovered=found,
         missing=missing,
     )

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sandwiching.oversight.intervals import Interval, RatioSet, mean_interval
+from sandwiching.oversight.intervals import Interval, RatioSet, mean_interval, share_interval
 from sandwiching.oversight.outcomes import FLOOR, MEASURES, RATERS, Outcomes
 from sandwiching.oversight.recovery import Recovered, gap_recovered
 from sandwiching.oversight.spread import Array
@@ -58,10 +58,14 @@ def summary_rows(outcomes: Outcomes, ceiling: str | None, confidence: float) -> 
     """Rater line, floor, arms in their order; `ceiling` names the arm that is the ceiling, None when there is none."""
 
     def interval(values: Array) -> Interval:
-        return mean_interval(values, outcomes.groups, confidence)
+        return mean_interval(values, groups, confidence)
 
+    def level(measure: str, values: Array) -> Interval:
+        return (mean_interval if measure == "kl" else share_interval)(values, groups, confidence)
+
+    groups = outcomes.groups
     floor = outcomes.policies[FLOOR]
-    levels = {measure: interval(line[None]) for measure, line in outcomes.line.items()}
+    levels = {measure: share_interval(line[None], groups, confidence) for measure, line in outcomes.line.items()}
     rows = [Row(RATERS, "raters", levels, {}, {}, {})]
     for name, values in outcomes.policies.items():
         role: Role = "floor" if name == FLOOR else "ceiling" if name == ceiling else "arm"
@@ -70,16 +74,14 @@ def summary_rows(outcomes: Outcomes, ceiling: str | None, confidence: float) -> 
         if role == "arm" and ceiling is not None:
             top = outcomes.policies[ceiling]
             recovered = {
-                measure: gap_recovered(
-                    values[measure], top[measure], rater_line(outcomes, measure), outcomes.groups, confidence
-                )
+                measure: gap_recovered(values[measure], top[measure], rater_line(outcomes, measure), groups, confidence)
                 for measure in CORRECTNESS
             }
         rows.append(
             Row(
                 name,
                 role,
-                levels={key: interval(value) for key, value in values.items() if key != "kl" or name != FLOOR},
+                levels={key: level(key, value) for key, value in values.items() if key != "kl" or name != FLOOR},
                 gains={} if name == FLOOR else {key: interval(values[key] - floor[key]) for key in MEASURES},
                 above={measure: interval(value) for measure, value in above.items()},
                 recovered=recovered,

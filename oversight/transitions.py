@@ -12,7 +12,7 @@ from itertools import product
 import numpy as np
 
 from sandwiching.oversight.graded import Graded
-from sandwiching.oversight.intervals import Interval, mean_interval
+from sandwiching.oversight.intervals import Interval, share_interval
 from sandwiching.oversight.spread import Array
 
 STATES = ("right, approved", "right, not approved", "wrong, approved", "wrong, not approved")
@@ -28,7 +28,7 @@ def transitions(floor: Graded, arm: Graded, groups: Sequence[str], confidence: f
         (truth_before, approved_before), (truth_after, approved_after) = before.split(", "), after.split(", ")
         both_SNJ = truth[truth_before][0] * truth[truth_after][1]
         share_SN = (both_SNJ * joint[approved_before == "approved", approved_after == "approved"]).mean(2)
-        found[before][after] = mean_interval(share_SN, groups, confidence)
+        found[before][after] = share_interval(share_SN, groups, confidence)
     return found
 
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from sandwiching.oversight.intervals import Interval, mean_interval
+from sandwiching.oversight.intervals import Interval, mean_interval, share_interval
 from sandwiching.oversight.spread import Array
 from sandwiching.oversight.summary import level, signed, verdict
 
@@ -64,9 +64,8 @@ def weak_gap(record: Mapping[str, Any]) -> Gap:
         )
     else:
         both_2N = np.array([_beside_others(pair["weak_votes"]) for pair in shared]).T
-        experts, weak, gap = (
-            mean_interval(one[None], groups, confidence) for one in (both_2N[0], both_2N[1], both_2N[1] - both_2N[0])
-        )
+        experts, weak = (share_interval(one_N[None], groups, confidence) for one_N in both_2N)
+        gap = mean_interval((both_2N[1] - both_2N[0])[None], groups, confidence)
     voted = [place for place, pair in enumerate(pairs) if pair["weak_votes"]]
     with_vote, with_majority = {}, {}
     if voted:
@@ -74,8 +73,8 @@ def weak_gap(record: Mapping[str, Any]) -> Gap:
         own = [pairs[place]["group"] for place in voted]
         for arm, rows in record["outcomes"].items():
             outcome_SN = np.array(rows, dtype=float)[:, voted]
-            with_vote[arm] = mean_interval(_agree(outcome_SN, votes_N), own, confidence)
-            with_majority[arm] = mean_interval(_agree(outcome_SN, _side(votes_N)), own, confidence)
+            with_vote[arm] = share_interval(_agree(outcome_SN, votes_N), own, confidence)
+            with_majority[arm] = share_interval(_agree(outcome_SN, _side(votes_N)), own, confidence)
     return Gap(experts, weak, gap, with_vote, with_majority, missing)
 
 

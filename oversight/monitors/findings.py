@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sandwiching.oversight.intervals import Interval, mean_interval
+from sandwiching.oversight.intervals import Interval, mean_interval, share_interval
 from sandwiching.oversight.monitors.alarms import Lead, first_alarm, first_event
 from sandwiching.oversight.monitors.auroc import Mask, UndefinedError, auroc_by_item
 from sandwiching.oversight.monitors.fitting import LENGTH, RANDOM
@@ -155,7 +155,7 @@ class _Area:
         found, why = self.by_item(name, point)
         if not found:
             return None, why
-        return mean_interval(np.stack(list(found.values())), self.runs.groups, self.confidence), why
+        return share_interval(np.stack(list(found.values())), self.runs.groups, self.confidence), why
 
     def over_length(self, name: str, point: int) -> Interval:
         """AUROC less that of length, taken in whichever direction serves length better on these very samples."""
@@ -183,7 +183,7 @@ def _alarms(
         return [], leads
     share_STN = np.stack(shares)
     points = range(len(runs.updates))
-    return [mean_interval(share_STN[:, point], runs.groups, confidence) for point in points], leads
+    return [share_interval(share_STN[:, point], runs.groups, confidence) for point in points], leads
 
 
 def _of_checkpoints(runs: ArmRuns, rate: float, confidence: float) -> MonitorFinding:

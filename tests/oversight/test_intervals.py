@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandwiching.oversight.intervals import fieller, mean_interval, ratio_set
+from sandwiching.oversight.intervals import fieller, mean_interval, ratio_set, share_interval
 from sandwiching.oversight.spread import spread
 from sandwiching.reward_model.reliability.student_t import t_critical
 
@@ -173,3 +173,39 @@ def test_one_group_gives_no_interval():
 def test_missing_values_are_refused():
     with pytest.raises(ValueError, match="finite values"):
         mean_interval(np.array([[0.0, math.nan]]), ["a", "b"])
+
+
+def test_a_share_has_limits_inside_its_range_and_near_the_middle_those_of_a_mean():
+    rng = np.random.default_rng(0)
+    for level, near in ((0.5, 0.01), (0.03, 1.0), (0.97, 1.0)):
+        values = (rng.random((3, 200)) < level).astype(float)
+        mean, share = (one(values, names([4] * 50)) for one in (mean_interval, share_interval))
+        assert share.estimate == mean.estimate
+        assert 0 < share.low < share.estimate < share.high < 1
+        assert (share.low, share.high) == pytest.approx((mean.low, mean.high), abs=near)
+        # Further towards the middle than towards the end.
+        assert (share.high - share.estimate > share.estimate - share.low) == (share.estimate < 0.5)
+
+
+def test_a_share_is_that_of_its_complement():
+    values = (np.random.default_rng(1).random((2, 40)) < 0.1).astype(float)
+    share, rest = share_interval(values, names([2] * 20)), share_interval(1 - values, names([2] * 20))
+    assert (share.low, share.high) == pytest.approx((1 - rest.high, 1 - rest.low))
+
+
+@pytest.mark.parametrize("end", [0.0, 1.0])
+def test_a_share_at_an_end_has_the_limits_of_the_mean(end):
+    found = share_interval(np.full((2, 4), end), names([2, 2]))
+    assert (found.low, found.high) == (end, end)
+
+
+def test_a_share_of_one_group_has_no_limits():
+    found = share_interval(np.array([[0.0, 1.0]]), ["a", "a"])
+    assert (found.low, found.high) == (-math.inf, math.inf)
+
+
+def test_a_share_that_is_hardly_seen_has_limits_all_the_same():
+    values = np.zeros((2, 400))
+    values[0, 0] = 1e-12
+    found = share_interval(values, names([4] * 100))
+    assert 0 <= found.low <= found.estimate <= found.high <= 1
