@@ -96,7 +96,8 @@ def judged(one: World) -> Iterator[tuple[str, bool]]:
         yield f"decomposition, {name}", covered(getattr(parts, name))
     against = compared_shares(floor.shares, arm.shares, null.shares, groups, CONFIDENCE)
     yield "fooling less the null arm's", covered(against["difference"])
-    near = matched_null(*(trail_of(one, panel, skill, floor) for _ in range(2)), groups, CONFIDENCE)
+    along, along_null = (trail_of(one, panel, skill, floor) for _ in range(2))
+    near = matched_null(along, along_null, groups, CONFIDENCE)
     yield "fooling at a matched KL", covered(near.arm)
     yield "the same less the null arm's", covered(near.difference)
     moves = transitions(floor, arm, groups, CONFIDENCE)
@@ -160,6 +161,8 @@ def monitored(one: World) -> Iterator[tuple[str, bool]]:
     rewards_SNJ = 0.3 * lengths_SNJ + one.scores()
     slope_SN = np.stack([slope_by_item(*both) for both in zip(lengths_SNJ, rewards_SNJ, strict=True)])
     yield "proxy-length slope", covered(mean_interval(slope_SN, groups, CONFIDENCE), 0.3)
+    alike = areas(one.scores())
+    yield "AUROC, all runs and groups alike", covered(share_interval(alike, groups, CONFIDENCE), 0.5)
 
 
 PARTS: tuple[Callable[[World], Iterator[tuple[str, bool]]], ...] = (plain, judged, optimised, monitored)

@@ -17,6 +17,8 @@ from sandwiching.oversight.spread import Array, spread
 from sandwiching.reward_model.reliability.student_t import t_critical
 
 HEADLINE_SEEDS = 5
+ROUNDING = 1e-9
+"""So near an end a share is taken to be that end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +83,15 @@ def share_interval(
     """As mean_interval, of a mean that lies between 0 and 1: limits are found on log-odds and stay inside.
 
     The half-width on log-odds is that of the mean over p (1 - p) (delta method), so that limits near an end are as
-    lopsided as the data. Where all values are one end's, limits are those of the mean: no spread was seen.
+    lopsided as the data. Where all values are one end's no spread is seen: the other limit is that of a binomial with
+    as many trials as equal groups would weigh the same (Clopper and Pearson 1934).
     """
     mean = mean_interval(values_SN, groups, confidence, leverage_N)
-    if not (0 < mean.estimate < 1 and mean.df > 0):
+    if mean.groups < 2:
         return mean
+    if not ROUNDING < mean.estimate < 1 - ROUNDING:
+        far = 1 - ((1 - confidence) / 2) ** (1 / spread(values_SN[:, :, None], groups, leverage_N).effective)
+        return replace(mean, low=0.0, high=far) if mean.estimate < 0.5 else replace(mean, low=1 - far, high=1.0)
     half = (mean.high - mean.estimate) / (mean.estimate * (1 - mean.estimate))
     odds = math.log(mean.estimate / (1 - mean.estimate))
     low, high = (1 / (1 + math.exp(-max(min(odds + side * half, 700), -700))) for side in (-1, 1))

@@ -193,10 +193,12 @@ def test_a_share_is_that_of_its_complement():
     assert (share.low, share.high) == pytest.approx((1 - rest.high, 1 - rest.low))
 
 
-@pytest.mark.parametrize("end", [0.0, 1.0])
-def test_a_share_at_an_end_has_the_limits_of_the_mean(end):
-    found = share_interval(np.full((2, 4), end), names([2, 2]))
-    assert (found.low, found.high) == (end, end)
+def test_a_share_at_an_end_is_as_uncertain_as_that_of_so_many_trials():
+    """Of 20 trials without success at most .1684 (Clopper and Pearson)."""
+    groups = names([3] * 20)
+    none, all_of_them = (share_interval(np.full((2, 60), end), groups) for end in (0.0, 1.0))
+    assert (none.low, none.high) == (0, pytest.approx(0.1684, abs=1e-4))
+    assert (all_of_them.low, all_of_them.high) == (pytest.approx(1 - 0.1684, abs=1e-4), 1)
 
 
 def test_a_share_of_one_group_has_no_limits():
@@ -206,6 +208,6 @@ def test_a_share_of_one_group_has_no_limits():
 
 def test_a_share_that_is_hardly_seen_has_limits_all_the_same():
     values = np.zeros((2, 400))
-    values[0, 0] = 1e-12
+    values[0, 0] = 1e-5
     found = share_interval(values, names([4] * 100))
     assert 0 <= found.low <= found.estimate <= found.high <= 1
