@@ -40,6 +40,7 @@ def look_at_gold(config: Config, names: Sequence[str], checked: Path) -> tuple[S
     checked = checked.resolve()
     store = make_or_open(place_of(config.check.store, checked.parent), config.check.looks, config.data.splits.salt)
     refuse_cut(store, checked.parent)
+    known = {entry["name"]: entry["held_out"] for entry in store.ledger.entries()}
     look = Look(
         name="-".join(["elicit", checked.name, *sorted(names)]),
         run=config.name,
@@ -47,6 +48,7 @@ def look_at_gold(config: Config, names: Sequence[str], checked: Path) -> tuple[S
         purpose="what labels draw out",
         artifacts={"check": checked.name},
         candidates=len(names),
+        held_out=known.get(checked.name, ""),
     )
     return store.look(look, store.budget if config.check.looks is None else config.check.looks), store.items(look.name)
 

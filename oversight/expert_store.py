@@ -27,6 +27,8 @@ STORE_FILE, LEDGER_FILE = "store.json", "ledger.jsonl"
 DEFAULT_BUDGET = 20
 STANDING_FILE = "ledger.json"
 """In an artifact of a check: its look, and where the ledger stood then."""
+HELD_OUT = ("dev", "final")
+"""Splits that nothing trains on."""
 NOTE = "ledger"
 """Under which manifests remember the head, in `environment`."""
 
@@ -34,7 +36,7 @@ NOTE = "ledger"
 @dataclass(frozen=True, slots=True)
 class Standing:
     """One look among those of its project. number: how many looks there were with it; before: runs or commands that
-    had opened the final split already, when this look opened it."""
+    had opened the final split, or some of its prompts, already when this look opened it."""
 
     store: str
     number: int
@@ -76,6 +78,7 @@ class Look:
     """What is looked at. name: of the artifact or command; the same name looks once, however often it is restarted.
 
     artifacts: folders by part. candidates: how many policies, or settings, the result could be used to choose among.
+    held_out: name of the prompts of dev and final, see ExpertStore.remember; where it is not known, they may be any.
     """
 
     name: str
@@ -84,6 +87,7 @@ class Look:
     purpose: str
     artifacts: Mapping[str, str]
     candidates: int
+    held_out: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +127,8 @@ class ExpertStore:
     def standing(self, entries: Sequence[Entry], name: str) -> Standing:
         """Of a look that is paid for."""
         own = next(one for one in entries if one["name"] == name)
-        before = [
-            one["run"]
-            for one in entries[: own["number"] - 1]
-            if one["split"] == own["split"] and own["split"] == "final"
-        ]
+        earlier = entries[: own["number"] - 1] if own["split"] == "final" else []
+        before = [one["run"] for one in earlier if one["split"] == "final" and self._shared(one, own)]
         return Standing(self.id, own["number"], own["budget"], own["number"], own["hash"], own["split"], tuple(before))
 
     def remember(self, prompts: Mapping[str, Sequence[str]]) -> str:
@@ -138,6 +139,14 @@ class ExpertStore:
             file.parent.mkdir(exist_ok=True)
             write_atomic(file, json.dumps(prompts))
         return name
+
+    def _shared(self, one: Entry, other: Entry) -> bool:
+        """Whether two looks at final had a prompt in common, as far as is known."""
+        files = [self.folder / "held_out" / f"{look['held_out']}.json" for look in (one, other)]
+        if not all(file.exists() for file in files):
+            return True
+        first, second = (set(json.loads(file.read_text())["final"]) for file in files)
+        return not first.isdisjoint(second)
 
     def items(self, name: str) -> Path:
         """Folder of what the check with an artifact of that name found item by item."""

@@ -16,7 +16,7 @@ from sandwiching.configs.keyed import key_settings
 from sandwiching.configs.load import arm_config
 from sandwiching.configs.schema import Config
 from sandwiching.oversight.expert_pairs import ExpertPair, fitting_pairs
-from sandwiching.oversight.expert_store import Look, Standing, make_or_open, place_of, refuse_cut
+from sandwiching.oversight.expert_store import HELD_OUT, Look, Standing, make_or_open, place_of, refuse_cut
 from sandwiching.oversight.gold_pairs import gold_pairs
 from sandwiching.oversight.label_figure import label_figure
 from sandwiching.oversight.label_lines import comparisons, lines_of, outcomes
@@ -24,6 +24,7 @@ from sandwiching.oversight.label_spending import Features, Spent, read_all, spen
 from sandwiching.oversight.plots import save
 from sandwiching.policy.base_models import resolve
 from sandwiching.policy.tokenization import load_tokenizer
+from sandwiching.tasks.registry import make_task
 from sandwiching.training.artifacts import stage_key, write_atomic
 from sandwiching.training.pairs import read_pairs
 
@@ -58,6 +59,7 @@ def look_at_gold(config: Config, pools: Mapping[tuple[str, int], Path]) -> tuple
     refuse_cut(store, artifacts)
     named = {f"{arm}/seed{seed}": pool.name for (arm, seed), pool in pools.items()}
     decides = {name: value for name, value in key_settings(config).items() if name not in HOW_BLOCKS}
+    source = make_task(config.task, config.data, config.seeds[0])
     look = Look(
         name=f"curve-{stage_key({'pools': named, 'config': decides})}",
         run=config.name,
@@ -65,6 +67,7 @@ def look_at_gold(config: Config, pools: Mapping[tuple[str, int], Path]) -> tuple
         purpose="accuracy by labels",
         artifacts=named,
         candidates=len(config.arms),
+        held_out=store.remember({split: [prompt.id for prompt in source.prompts(split)] for split in HELD_OUT}),
     )
     return store.look(look, store.budget if config.check.looks is None else config.check.looks), store.items(look.name)
 

@@ -15,7 +15,15 @@ from sandwiching.oversight.conditions import Condition, Run, conditions_sentence
 from sandwiching.oversight.conditions_measure import held_out_loss, kl_by_arm, policy_parameters
 from sandwiching.oversight.declaration import CONDITIONS_FILE, Declaration, declare
 from sandwiching.oversight.expert_pairs import held_out_rows
-from sandwiching.oversight.expert_store import Look, Standing, make_or_open, place_of, refuse_cut, write_standing
+from sandwiching.oversight.expert_store import (
+    HELD_OUT,
+    Look,
+    Standing,
+    make_or_open,
+    place_of,
+    refuse_cut,
+    write_standing,
+)
 from sandwiching.oversight.gate_reports import gates, halves_of
 from sandwiching.oversight.item_records import CHECK_FILE, ItemRecords
 from sandwiching.oversight.overlap import refuse_overlap
@@ -75,7 +83,6 @@ def open_experts(
     declared = declare(folder.path, folder.path.name, conditions, [True] * len(parents))
     store = make_or_open(place_of(check.store, artifacts), check.looks, data.splits.salt)
     refuse_cut(store, artifacts)
-    store.remember({split: [prompt.id for prompt in source.prompts(split)] for split in ("dev", "final")})
     look = Look(
         name=folder.path.name,
         run=declared.run,
@@ -83,6 +90,7 @@ def open_experts(
         purpose="check, with curves on dev" if any(name.startswith("ppo/") for name in parents) else "check",
         artifacts={name: path.name for name, path in parents.items()},
         candidates=len(arms),
+        held_out=store.remember({split: [prompt.id for prompt in source.prompts(split)] for split in HELD_OUT}),
     )
     standing = store.look(look, store.budget if check.looks is None else check.looks)
     folder.check_attempt()

@@ -19,8 +19,8 @@ from sandwiching.oversight.ledger import BrokenLedger
 from sandwiching.tasks.sealed import Sealed, training
 
 
-def look(name: str, split: str = "dev", run: str = "run") -> Look:
-    return Look(name, run, split, "check", {"ppo/weak/seed0": "ppo-a"}, 2)
+def look(name: str, split: str = "dev", run: str = "run", held_out: str = "") -> Look:
+    return Look(name, run, split, "check", {"ppo/weak/seed0": "ppo-a"}, 2, held_out)
 
 
 def store(folder: Path, budget: int | None = None, salt: str = "salt") -> ExpertStore:
@@ -102,6 +102,17 @@ def test_a_second_opening_of_final_is_said_and_counted(tmp_path: Path) -> None:
     assert "The final split had been opened once before (one)" in second.sentence
     assert made.look(look("check-c", "dev"), 20).before == ()
     assert made.look(look("check-a", "final", "one"), 20) == first
+
+
+def test_final_is_not_opened_by_a_look_at_other_prompts(tmp_path: Path) -> None:
+    made = store(tmp_path)
+    capitals, grown, towns = (
+        made.remember({"dev": ["a"], "final": final}) for final in (["b", "c"], ["c", "d"], ["kav"])
+    )
+    made.look(look("check-a", "final", "capitals", capitals), 20)
+    assert made.look(look("check-b", "final", "towns", towns), 20).before == ()
+    assert made.look(look("check-c", "final", "grown", grown), 20).before == ("capitals",)
+    assert made.look(look("check-d", "final", "unknown"), 20).before == ("capitals", "towns", "grown")
 
 
 def test_training_may_not_open_it(tmp_path: Path) -> None:
