@@ -136,7 +136,7 @@ def elicitation_figure(rows: Sequence[ElicitationRow], note: str) -> Figure:
     """A panel a policy: what it says (solid) and its probe (dashed) by labels, of experts and of weak raters."""
     policies = list(dict.fromkeys(row.policy for row in rows))
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(1.2 + 2.6 * len(policies), 2.9), layout="constrained")
+        figure = Figure(figsize=(2.8 + 2.4 * len(policies), 2.9), layout="constrained")
         panels = figure.subplots(1, len(policies), sharey=True, squeeze=False)[0]
         for axes, policy in zip(panels, policies, strict=True):
             axes.set_title(policy)
@@ -154,7 +154,7 @@ def elicitation_figure(rows: Sequence[ElicitationRow], note: str) -> Figure:
             axes.grid(color="#e6e6e6", linewidth=0.6)
             axes.set_axisbelow(True)
         panels[0].set_ylabel("right in forced choice")
-        panels[-1].legend(frameon=False, fontsize=7, loc="lower right")
+        figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, loc="outside right upper", handlelength=3)
         figure.supxlabel(note, fontsize=8, color="#555555", x=0.01, ha="left")
     return figure
 

@@ -1,4 +1,4 @@
-"""What labels draw out: on a model that knows and says otherwise, what is known comes out by expert labels alone."""
+"""What labels draw out: those of experts bring out what a model knows, those of weak raters spoil it."""
 
 from __future__ import annotations
 
@@ -140,7 +140,8 @@ def test_expert_labels_draw_out_what_weak_labels_do_not(imitator: Path) -> None:
     )
     says = {(one.who, one.labels): np.mean(one.says) for one in found}
     probe = {(one.who, one.labels): np.mean(one.probe) for one in found if one.probe is not None}
-    assert says["expert", 0] == says["weak", 0] < 0.5
-    assert probe["expert", 32] > says["expert", 0] + 0.3
-    assert says["expert", 32] > 0.9
-    assert says["weak", 32] < says["expert", 32] - 0.3
+    assert says["expert", 0] == says["weak", 0]
+    assert says["expert", 32] > 0.85
+    assert says["weak", 32] < says["expert", 32] - 0.15
+    assert says["weak", 32] < says["weak", 0]
+    assert probe["expert", 32] > probe["weak", 32] + 0.3
