@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sandwiching.oversight.ledger import BrokenLedger, Entry, Head, Ledger, cut_short, digest
+from sandwiching.tasks.records import Split, Task
 from sandwiching.tasks.sealed import refuse_training
 from sandwiching.training.artifacts import MANIFEST, write_atomic
 
@@ -27,7 +28,7 @@ STORE_FILE, LEDGER_FILE = "store.json", "ledger.jsonl"
 DEFAULT_BUDGET = 20
 STANDING_FILE = "ledger.json"
 """In an artifact of a check: its look, and where the ledger stood then."""
-HELD_OUT = ("dev", "final")
+HELD_OUT: tuple[Split, ...] = ("dev", "final")
 """Splits that nothing trains on."""
 NOTE = "ledger"
 """Under which manifests remember the head, in `environment`."""
@@ -155,6 +156,11 @@ class ExpertStore:
     def left(self, entries: Sequence[Entry]) -> int:
         """Looks that the store's budget still has."""
         return max(0, self.budget - len(entries))
+
+
+def held_out_ids(task: Task) -> dict[str, list[str]]:
+    """Ids of a task's prompts of dev and final, as ExpertStore.remember takes them."""
+    return {split: [prompt.id for prompt in task.prompts(split)] for split in HELD_OUT}
 
 
 def place_of(setting: str | None, artifacts: Path) -> Path:

@@ -16,7 +16,7 @@ from sandwiching.configs.keyed import key_settings
 from sandwiching.configs.load import arm_config
 from sandwiching.configs.schema import Config
 from sandwiching.oversight.expert_pairs import ExpertPair, fitting_pairs
-from sandwiching.oversight.expert_store import HELD_OUT, Look, Standing, make_or_open, place_of, refuse_cut
+from sandwiching.oversight.expert_store import Look, Standing, held_out_ids, make_or_open, place_of, refuse_cut
 from sandwiching.oversight.gold_pairs import gold_pairs
 from sandwiching.oversight.label_figure import label_figure
 from sandwiching.oversight.label_lines import comparisons, lines_of, outcomes
@@ -67,7 +67,7 @@ def look_at_gold(config: Config, pools: Mapping[tuple[str, int], Path]) -> tuple
         purpose="accuracy by labels",
         artifacts=named,
         candidates=len(config.arms),
-        held_out=store.remember({split: [prompt.id for prompt in source.prompts(split)] for split in HELD_OUT}),
+        held_out=store.remember(held_out_ids(source)),
     )
     return store.look(look, store.budget if config.check.looks is None else config.check.looks), store.items(look.name)
 

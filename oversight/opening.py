@@ -16,9 +16,9 @@ from sandwiching.oversight.conditions_measure import held_out_loss, kl_by_arm, p
 from sandwiching.oversight.declaration import CONDITIONS_FILE, Declaration, declare
 from sandwiching.oversight.expert_pairs import held_out_rows
 from sandwiching.oversight.expert_store import (
-    HELD_OUT,
     Look,
     Standing,
+    held_out_ids,
     make_or_open,
     place_of,
     refuse_cut,
@@ -90,7 +90,7 @@ def open_experts(
         purpose="check, with curves on dev" if any(name.startswith("ppo/") for name in parents) else "check",
         artifacts={name: path.name for name, path in parents.items()},
         candidates=len(arms),
-        held_out=store.remember({split: [prompt.id for prompt in source.prompts(split)] for split in HELD_OUT}),
+        held_out=store.remember(held_out_ids(source)),
     )
     standing = store.look(look, store.budget if check.looks is None else check.looks)
     folder.check_attempt()
