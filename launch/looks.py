@@ -25,8 +25,8 @@ def prepare_checks(config: Config, nodes: Sequence[Node], store: Store) -> None:
         make_or_open(place, config.check.looks, config.data.splits.salt).ledger.entries()
     for node in checks:
         folder = node.folder(store)
-        assert folder is not None
-        if not (folder / FILE).exists() and node.state(store) == "new":
+        # While people are waited for, what they will say decides where it lies; nothing is trained on it before.
+        if folder is not None and not (folder / FILE).exists() and node.state(store) == "new":
             trained = [one for one in node.parents.values() if one.stage == ("ppo" if config.ppo else "reward_model")]
             declare(folder, config.name, config.conditions, [one.state(store) == "done" for one in trained])
 

@@ -90,6 +90,22 @@ def test_a_run_makes_the_store_and_declares_its_conditions_before_it_trains(tmp_
         prepare_checks(load("tiny", ["check.looks=8"]), graph.nodes, store)
 
 
+def test_a_run_that_waits_for_people_declares_when_they_have_judged(tmp_path: Path) -> None:
+    store, judged = Store(tmp_path / "store"), tmp_path / "people.jsonl"
+    settings = ["arms.ceiling=null", "ppo=null", "judgements.raters=people", f"judgements.people.weak={judged}"]
+    config = load("tiny", settings)
+    waiting = build_graph(config)
+    assert waiting.of("check")[0].folder(store) is None
+    prepare_checks(config, waiting.nodes, store)
+    assert open_store(tmp_path / "experts").ledger.entries() == []
+    judged.write_text("")
+    graph = build_graph(config)
+    prepare_checks(config, graph.nodes, store)
+    folder = graph.of("check")[0].folder(store)
+    assert folder is not None
+    assert json.loads((folder / "declared.json").read_text())["trained"] == 0
+
+
 def test_bounds_budget_and_place_enter_no_key() -> None:
     changed = ["check.looks=7", "check.store=elsewhere", "check.overlap=0.9", "conditions.max_kl=3.0"]
     keys = [[node.key for node in build_graph(load("tiny", more)).nodes] for more in ([], changed)]
